@@ -62,7 +62,8 @@ type Cache interface {
 	// ByField returns the objects whose selectable field has the value ("spec.nodeName" of pods). The field must be among Kind.Indexed.
 	ByField(k *kinds.Kind, namespace, field, value string) []kinds.Object
 	// Follow calls handle for every object there is (as Added), then for every change, one after the other, until ctx ends. It blocks.
-	// It survives lost connections and expired revisions by itself: what changed meanwhile is handed on as changes.
+	// It survives lost connections and expired revisions by itself: what was there before such a gap may be handed on as added once more, and what went
+	// meanwhile is handed on as deleted, with an Old that has only name, namespace, UID, labels and ownerReferences. Decide from state, not from the change.
 	// synced is called once, when all that was there at the start has been handled; may be nil.
 	Follow(ctx context.Context, k *kinds.Kind, namespace string, opts FollowOptions, handle func(Change), synced func()) error
 }
