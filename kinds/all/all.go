@@ -1,0 +1,31 @@
+// Package all is the one list of the built-in kinds. A kind that is not named here does not exist.
+package all
+
+import (
+	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/kinds/apps"
+	"github.com/tenet-run/tenet/kinds/coordination"
+	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/kinds/discovery"
+	"github.com/tenet-run/tenet/kinds/scheduling"
+)
+
+// Kinds returns the built-in kinds, ordered by group and name, the core group first. The slice is the caller's.
+func Kinds() []*kinds.Kind {
+	return []*kinds.Kind{
+		core.ConfigMap,
+		core.Endpoints,
+		core.Event,
+		core.Namespace,
+		core.Node,
+		core.Secret,
+		core.Service,
+		core.ServiceAccount,
+		apps.ControllerRevision,
+		apps.Deployment,
+		apps.ReplicaSet,
+		coordination.Lease,
+		discovery.EndpointSlice,
+		scheduling.PriorityClass,
+	}
+}
