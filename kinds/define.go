@@ -34,6 +34,9 @@ type Definition[T Object, L runtime.Object] struct {
 	// Required with CopyStatus. The metadata that a status write may not change (ownerReferences, deletion) is kept by the API server.
 	CopySpec func(dst, src T)
 
+	// StatusOnCreate: a create may set status (Node, so that a node agent registers in one write).
+	StatusOnCreate bool
+
 	// BeforeCreate and BeforeUpdate run after the generic part (status, generation).
 	BeforeCreate   func(obj T)
 	BeforeUpdate   func(obj, old T)
@@ -46,6 +49,7 @@ type Definition[T Object, L runtime.Object] struct {
 	CreateOnUpdate, NoUnconditionalUpdate bool
 	Grace                                 func(obj T, requested *int64) (int64, bool)
 	Finalizing                            func(obj T) bool
+	OnDelete                              func(obj T)
 	TTL                                   func(obj T) time.Duration
 	Volatile                              func(obj, old T) bool
 	Fields                                map[string]func(obj T) string
@@ -76,7 +80,7 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		Subresources: d.Subresources,
 		BeforeCreate: func(obj Object) {
 			o := obj.(T)
-			if d.CopyStatus != nil {
+			if d.CopyStatus != nil && !d.StatusOnCreate {
 				d.CopyStatus(o, d.New())
 			}
 			if d.Spec != nil {
@@ -137,6 +141,9 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 	}
 	if d.Finalizing != nil {
 		k.Finalizing = func(obj Object) bool { return d.Finalizing(obj.(T)) }
+	}
+	if d.OnDelete != nil {
+		k.OnDelete = func(obj Object) { d.OnDelete(obj.(T)) }
 	}
 	if d.TTL != nil {
 		k.TTL = func(obj Object) time.Duration { return d.TTL(obj.(T)) }

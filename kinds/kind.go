@@ -72,6 +72,9 @@ type Kind struct {
 	OrphanByDefault bool
 	// Finalizing reports finalizers outside metadata (Namespace: spec.finalizers). May be nil.
 	Finalizing func(obj Object) bool
+	// OnDelete changes an object whose deletion was asked for and has to wait, in the write that sets its deletionTimestamp (Namespace: phase
+	// Terminating). May be nil.
+	OnDelete func(obj Object)
 	// TTL is how long after its last write the object is dropped; 0: never. May be nil.
 	TTL func(obj Object) time.Duration
 	// Volatile reports that a change is a mere renewal that may be acknowledged from memory (Lease.renewTime). May be nil.
@@ -114,6 +117,12 @@ type Served struct {
 	// ToHub and FromHub convert; both nil: this version is the hub type itself. They may share memory with in.
 	ToHub   func(in Object) (Object, error)
 	FromHub func(in Object) (Object, error)
+	// Validate and ValidateUpdate stand in for the kind's own on writes through this version (Event: events.k8s.io is stricter). They get hub
+	// objects. May be nil.
+	Validate       func(obj Object) field.ErrorList
+	ValidateUpdate func(obj, old Object) field.ErrorList
+	// Fields maps the selectable fields as this version names them to the kind's. Nil: the same names.
+	Fields map[string]string
 	// Deprecated is the text of the Warning header for using this version, or "".
 	Deprecated string
 }
@@ -121,6 +130,22 @@ type Served struct {
 // GroupVersion of this served version.
 func (s *Served) GroupVersion() schema.GroupVersion {
 	return schema.GroupVersion{Group: s.Group, Version: s.Version}
+}
+
+// ValidateCreate says what is wrong with a new object that was sent in version s.
+func (k *Kind) ValidateCreate(s *Served, obj Object) field.ErrorList {
+	if s != nil && s.Validate != nil {
+		return s.Validate(obj)
+	}
+	return k.Validate(obj)
+}
+
+// ValidateChange says what is wrong with a change that was sent in version s.
+func (k *Kind) ValidateChange(s *Served, obj, old Object) field.ErrorList {
+	if s != nil && s.ValidateUpdate != nil {
+		return s.ValidateUpdate(obj, old)
+	}
+	return k.ValidateUpdate(obj, old)
 }
 
 // GVK is the kind's name in its first served version.
