@@ -1,0 +1,74 @@
+// Package admission is where policy stands in front of every write: plugins see what is about to be written and may change it (mutate) or refuse it
+// (validate). It is the middle of the first room, declare: decode -> default -> mutate -> validate -> allow -> commit.
+//
+// Plugins read the store through a [Reader], never an informer, so what they see is never older than the last write that returned. They never run under a lock
+// of the store.
+package admission
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/tenet-run/tenet/kinds"
+)
+
+// Operation is what a request does.
+type Operation string
+
+// Operations, with the names that webhooks and policies see.
+const (
+	Create  Operation = "CREATE"
+	Update  Operation = "UPDATE"
+	Delete  Operation = "DELETE"
+	Connect Operation = "CONNECT"
+)
+
+// Request is one write on its way in.
+type Request struct {
+	Operation Operation
+	Kind      *kinds.Kind
+	// Served is the version that the client speaks.
+	Served      *kinds.Served
+	Subresource string
+	Namespace   string
+	// Name is empty on a create with generateName.
+	Name string
+	// Object is the new state in the hub version, private to the request: a [Mutator] changes it in place. Nil for deletes, connections and actions.
+	Object kinds.Object
+	// Old is the state before, shared and never changed. Nil on create; for actions and connections the object acted on.
+	Old kinds.Object
+	// In is what was sent to an action (binding, eviction, token) or to a view of another type (scale); nil otherwise. Private to the request.
+	In runtime.Object
+	// User is who asks. Never nil.
+	User   user.Info
+	DryRun bool
+	// Options is the *metav1.CreateOptions, *metav1.UpdateOptions, *metav1.DeleteOptions of the request. Patch and apply give create or update options.
+	Options runtime.Object
+	// Warn adds a Warning header to the answer. Never nil.
+	Warn func(text string)
+}
+
+// Plugin is an admission plugin. It is a [Mutator], a [Validator] or both. Errors are API errors; any other becomes a 403 with its text.
+type Plugin interface{ Name() string }
+
+// Mutator changes requests. It may run again for the same request when a write is retried after a conflict.
+type Mutator interface {
+	Mutate(ctx context.Context, r *Request) error
+}
+
+// Validator refuses requests. It sees the object as it will be stored and changes nothing.
+type Validator interface {
+	Validate(ctx context.Context, r *Request) error
+}
+
+// Reader reads the newest state, without authorization, from the store's memory. Objects are shared and immutable.
+type Reader interface {
+	Peek(k *kinds.Kind, namespace, name string) (kinds.Object, bool)
+	PeekList(k *kinds.Kind, namespace string, selector labels.Selector) []kinds.Object
+	PeekOwned(k *kinds.Kind, namespace string, owner types.UID) []kinds.Object
+	PeekField(k *kinds.Kind, namespace, field, value string) []kinds.Object
+}
