@@ -41,6 +41,13 @@ func NewRecorder(c Client, event *kinds.Kind, component, host string, log *slog.
 	return &EventRecorder{client: c, kind: event, component: component, host: host, log: log, queue: make(chan *corev1.Event, recorderQueue)}
 }
 
+// For returns a recorder for another component over the same queue: Run of either writes the events of both.
+func (r *EventRecorder) For(component string) *EventRecorder {
+	c := *r
+	c.component = component
+	return &c
+}
+
 // Event implements Recorder.
 func (r *EventRecorder) Event(k *kinds.Kind, about kinds.Object, eventType, reason, message string) {
 	r.EventField(k, about, "", eventType, reason, message)
