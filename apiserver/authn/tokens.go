@@ -122,9 +122,11 @@ type ref struct {
 
 func (t *Tokens) sign(c *claims) (string, error) {
 	c.Issuer = t.cfg.Issuer
-	token, err := jwt.Signed(t.signer).Claims(c.Claims).Claims(struct {
-		Kubernetes bound `json:"kubernetes.io"`
-	}{c.Kubernetes}).Serialize()
+	token, err := jwt.Signed(t.signer).Claims(struct {
+		jwt.Claims
+		Audience   []string `json:"aud,omitempty"` // always a list, as Kubernetes writes it; jwt.Audience makes a string of a single one
+		Kubernetes bound    `json:"kubernetes.io"`
+	}{c.Claims, c.Audience, c.Kubernetes}).Serialize()
 	if err != nil {
 		return "", fmt.Errorf("failed to generate token: %w", err)
 	}
