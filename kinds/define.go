@@ -34,6 +34,11 @@ type Definition[T Object, L runtime.Object] struct {
 	// Required with CopyStatus. The metadata that a status write may not change (ownerReferences, deletion) is kept by the API server.
 	CopySpec func(dst, src T)
 
+	// StatusResets names further fields, beside spec, that a status write never owns; CopySpec keeps them.
+	StatusResets []string
+	// Deprecated is the warning for using this version at all.
+	Deprecated   string
+	WithoutVerbs []string
 	// StatusOnCreate: a create may set status (Node, so that a node agent registers in one write).
 	StatusOnCreate bool
 
@@ -76,6 +81,7 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		NewList:        func() runtime.Object { return d.NewList() },
 		ValidName:      d.ValidName,
 		CreateOnUpdate: d.CreateOnUpdate, UnconditionalUpdate: !d.NoUnconditionalUpdate,
+		WithoutVerbs: d.WithoutVerbs,
 		Indexed:      d.Indexed,
 		Subresources: d.Subresources,
 		BeforeCreate: func(obj Object) {
@@ -109,7 +115,7 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		ValidateUpdate: func(obj, old Object) field.ErrorList { return nil },
 	}
 	k.Storage = Storage{Prefix: d.Prefix, GVK: gvk, Codec: Protobuf(gvk, k.New)}
-	hub := &Served{Group: d.Group, Version: d.Version, New: k.New, NewList: k.NewList}
+	hub := &Served{Group: d.Group, Version: d.Version, New: k.New, NewList: k.NewList, Deprecated: d.Deprecated}
 	if d.Default != nil {
 		hub.Default = func(obj Object) { d.Default(obj.(T)) }
 	}
@@ -163,7 +169,7 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 	if d.CopyStatus != nil {
 		k.Resets = []string{"status"}
 		k.Subresources = append([]*Subresource{{
-			Name: "status", Verbs: []string{"get", "update", "patch"}, Resets: []string{"spec"},
+			Name: "status", Verbs: []string{"get", "update", "patch"}, Resets: append([]string{"spec"}, d.StatusResets...),
 			Before: func(obj, old Object) { d.CopySpec(obj.(T), old.(T)) },
 			Validate: func(obj, old Object) field.ErrorList {
 				if d.ValidateStatus == nil {

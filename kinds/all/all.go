@@ -18,6 +18,7 @@ func Kinds() []*kinds.Kind {
 		core.Event,
 		core.Namespace,
 		core.Node,
+		core.Pod,
 		core.Secret,
 		core.Service,
 		core.ServiceAccount,
