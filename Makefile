@@ -1,0 +1,75 @@
+# Tenet's build. `make build` makes the one file, bin/tenet, with every program that it carries. Nothing is rebuilt that is current.
+#
+#   make build        bin/tenet (installs a C compiler and libseccomp first, on Debian and as root, when they are missing)
+#   make carried      only the carried programs: runc, its shim, the CNI plugins, kubectl
+#   make image-nginx  .cache/images/nginx.tar: docker.io/library/nginx:stable made of Debian's nginx package, for machines that reach no registry
+#   make clean        bin and .cache
+
+SHELL    := /bin/bash
+GO       ?= go
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE     := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+KUBE     := v1.37.2
+MODULE   := github.com/tenet-run/tenet
+LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION) -X $(MODULE)/internal/version.Commit=$(COMMIT) -X $(MODULE)/internal/version.Date=$(DATE)
+
+CARRIED  := .cache/carried
+BLOBS    := internal/carry/blobs
+PROGRAMS := runc containerd-shim-runc-v2 kubectl cni
+ZST      := $(PROGRAMS:%=$(BLOBS)/%.zst)
+MODFILES := go.mod go.sum
+
+.PHONY: build carried image-nginx tools clean FORCE
+.DELETE_ON_ERROR:
+
+build: carried
+	@CGO_ENABLED=0 $(GO) build -trimpath -tags carry -ldflags "$(LDFLAGS)" -o bin/tenet ./cmd/tenet
+	@ls -lh bin/tenet | awk '{print "bin/tenet", $$5}'
+
+carried: $(ZST)
+
+# What the carried runc needs: a C compiler and libseccomp. Only asked for when runc has to be built.
+tools:
+	@hack/tools.sh
+
+# zstd blobs, embedded by `-tags carry`.
+$(BLOBS)/%.zst: $(CARRIED)/% hack/compress/main.go
+	@mkdir -p $(BLOBS)
+	@$(GO) run ./hack/compress $< $@
+
+$(CARRIED)/runc: $(MODFILES) hack/tools.sh
+	@hack/tools.sh
+	@echo "building runc"
+	@mkdir -p $(CARRIED)
+	@CGO_ENABLED=1 $(GO) build -trimpath -buildmode=pie -tags "seccomp urfave_cli_no_docs netgo osusergo" \
+	  -ldflags "-s -w -linkmode external -extldflags -static-pie" -o $@ github.com/opencontainers/runc
+	@touch $@
+
+$(CARRIED)/containerd-shim-runc-v2: $(MODFILES)
+	@echo "building containerd-shim-runc-v2"
+	@mkdir -p $(CARRIED)
+	@CGO_ENABLED=0 $(GO) build -trimpath -tags no_grpc -ldflags "-s -w" -o $@ github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+	@touch $@
+
+$(CARRIED)/kubectl: $(MODFILES) cmd/kubectl/main.go
+	@echo "building kubectl"
+	@mkdir -p $(CARRIED)
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(KUBE)+tenet -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37" \
+	  -o $@ ./cmd/kubectl
+	@touch $@
+
+$(CARRIED)/cni: $(MODFILES) hack/cni.sh
+	@echo "building the CNI plugins"
+	@mkdir -p $(CARRIED)
+	@GO=$(GO) hack/cni.sh .cache/src/cni $@
+	@touch $@
+
+image-nginx: .cache/images/nginx.tar
+
+.cache/images/nginx.tar: $(wildcard test/images/*.go)
+	@mkdir -p .cache/images
+	@$(GO) run ./test/images nginx -o $@
+
+clean:
+	rm -rf bin .cache $(BLOBS)
