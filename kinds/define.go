@@ -52,6 +52,7 @@ type Definition[T Object, L runtime.Object] struct {
 	Warnings       func(obj, old T) []string // old is nil on create
 
 	CreateOnUpdate, NoUnconditionalUpdate bool
+	ReturnDeleted                         bool
 	Grace                                 func(obj T, requested *int64) (int64, bool)
 	Finalizing                            func(obj T) bool
 	OnDelete                              func(obj T)
@@ -81,9 +82,10 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		NewList:        func() runtime.Object { return d.NewList() },
 		ValidName:      d.ValidName,
 		CreateOnUpdate: d.CreateOnUpdate, UnconditionalUpdate: !d.NoUnconditionalUpdate,
-		WithoutVerbs: d.WithoutVerbs,
-		Indexed:      d.Indexed,
-		Subresources: d.Subresources,
+		WithoutVerbs:  d.WithoutVerbs,
+		ReturnDeleted: d.ReturnDeleted,
+		Indexed:       d.Indexed,
+		Subresources:  d.Subresources,
 		BeforeCreate: func(obj Object) {
 			o := obj.(T)
 			if d.CopyStatus != nil && !d.StatusOnCreate {

@@ -68,6 +68,8 @@ type Kind struct {
 
 	// Grace tells how long a deletion waits; requested is what the client asked for, or nil. graceful false: delete at once. May be nil: never graceful.
 	Grace func(obj Object, requested *int64) (seconds int64, graceful bool)
+	// ReturnDeleted: a delete answers with the object as it was (pods, services, namespaces), rather than with a Status.
+	ReturnDeleted bool
 	// OrphanByDefault: dependents outlive their owner when the client does not say (only ReplicationController and old groups).
 	OrphanByDefault bool
 	// Finalizing reports finalizers outside metadata (Namespace: spec.finalizers). May be nil.
