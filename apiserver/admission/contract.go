@@ -50,6 +50,20 @@ type Request struct {
 	Options runtime.Object
 	// Warn adds a Warning header to the answer. Never nil.
 	Warn func(text string)
+
+	finish []func()
+}
+
+// AfterWrite has f called when the request is over: its write is visible, or was given up. A plugin that holds something for the request (an address that is
+// not in the store yet) lets go of it there.
+func (r *Request) AfterWrite(f func()) { r.finish = append(r.finish, f) }
+
+// Finish ends the request. Who runs plugins calls it once, after the commit or the error that ended the request.
+func (r *Request) Finish() {
+	for _, f := range r.finish {
+		f()
+	}
+	r.finish = nil
 }
 
 // Plugin is an admission plugin. It is a [Mutator], a [Validator] or both. Errors are API errors; any other becomes a 403 with its text.
