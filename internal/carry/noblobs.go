@@ -1,0 +1,8 @@
+//go:build !carry
+
+package carry
+
+import "embed"
+
+// A plain build carries nothing.
+var blobs embed.FS
