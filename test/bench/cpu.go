@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// usage is what processes have used up to now, and what they hold.
+type usage struct {
+	cpu        time.Duration
+	rss, anon  int64 // bytes
+	peak       int64 // bytes: the high-water mark of rss
+	diskWrites int64 // bytes
+}
+
+func (a *api) usage() usage {
+	var u usage
+	for _, p := range a.procs {
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid)); err == nil {
+			f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+2:]))
+			var user, system int64
+			fmt.Sscan(f[11], &user)
+			fmt.Sscan(f[12], &system)
+			u.cpu += time.Duration(user+system) * time.Second / 100
+		}
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
+		for line := range strings.Lines(string(text)) {
+			var n int64
+			if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &n); err == nil {
+				u.rss += n << 10
+			} else if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &n); err == nil {
+				u.anon += n << 10
+			} else if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &n); err == nil {
+				u.peak += n << 10
+			}
+		}
+		text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/io", p.Pid))
+		for line := range strings.Lines(string(text)) {
+			var n int64
+			if _, err := fmt.Sscanf(line, "write_bytes: %d", &n); err == nil {
+				u.diskWrites += n
+			}
+		}
+	}
+	return u
+}
+
+// ownCPU is what the load generator has used.
+func ownCPU() time.Duration {
+	var r syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
