@@ -12,8 +12,9 @@ func DropDisabledTemplateFields(t, old *corev1.PodTemplateSpec) {
 }
 
 // DropDisabledFields is the same for a PodSpec. The gates: ClusterTrustBundleProjection, PodCertificateRequest, GenericWorkload (schedulingGroup),
-// ContainerStopSignals.
+// ContainerStopSignals, and those that are new in 1.37.
 func DropDisabledFields(spec, old *corev1.PodSpec) {
+	dropNew(spec)
 	if old == nil {
 		old = &corev1.PodSpec{}
 	}
@@ -56,15 +57,14 @@ func anyProjection(spec *corev1.PodSpec, is func(*corev1.VolumeProjection) bool)
 	return false
 }
 
-// DropDisabledStatus clears status behind gates that are off: ImageVolumeWithDigest, DRANodeAllocatableResources.
+// DropDisabledStatus clears status behind gates that are off: ImageVolumeWithDigest, DRANodeAllocatableResources, CSIVolumeHealth.
 func DropDisabledStatus(status, old *corev1.PodStatus) {
 	digest := func(m *corev1.VolumeMountStatus) bool { return m.VolumeStatus != nil }
 	if anyMountStatus(status, digest) && !anyMountStatus(old, digest) {
 		anyMountStatus(status, func(m *corev1.VolumeMountStatus) bool { m.VolumeStatus = nil; return false })
 	}
-	if len(old.NodeAllocatableResourceClaimStatuses) == 0 {
-		status.NodeAllocatableResourceClaimStatuses = nil
-	}
+	status.NodeAllocatableResourceClaimStatuses = nil
+	status.VolumeHealth = nil
 }
 
 func anyMountStatus(status *corev1.PodStatus, is func(*corev1.VolumeMountStatus) bool) bool {
