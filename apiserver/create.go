@@ -1,0 +1,134 @@
+package apiserver
+
+import (
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"github.com/tenet-run/tenet/apiserver/admission"
+	"github.com/tenet-run/tenet/kinds"
+	kmeta "github.com/tenet-run/tenet/kinds/meta"
+	"github.com/tenet-run/tenet/store"
+)
+
+// A generated name is the prefix, cut to fit into 63 characters, and 5 random letters and digits. A collision is tried again.
+const (
+	generatedSuffix  = 5
+	generatedLength  = 63
+	generatedRetries = 8
+)
+
+func generateName(prefix string) string {
+	if len(prefix) > generatedLength-generatedSuffix {
+		prefix = prefix[:generatedLength-generatedSuffix]
+	}
+	return prefix + rand.String(generatedSuffix)
+}
+
+func newUID() types.UID { return uuid.NewUUID() }
+
+var errRevisionOnCreate = errors.New("resourceVersion should not be set on objects to be created")
+
+// create stores a new object. obj is a hub object with defaults and belongs to the call.
+func (c *call) create(obj kinds.Object, opts *metav1.CreateOptions) (result, error) {
+	if errs := metav1validation.ValidateCreateOptions(opts); len(errs) > 0 {
+		return result{}, apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "CreateOptions"}, "", errs)
+	}
+	wipeSystemFields(obj)
+	if err := ensureNamespace(obj, c.scope()); err != nil {
+		return result{}, err
+	}
+	c.dedupOwners(obj, duplicateOwners)
+	if err := c.trackUpdate(nil, obj, c.fieldManager(opts.FieldManager)); err != nil {
+		return result{}, err
+	}
+	r := c.admissionRequest(admission.Create, obj, nil, isDryRun(opts.DryRun), opts)
+	if c.kind.Storage.Prefix == "namespaces" && r.Namespace == "" {
+		r.Namespace = obj.GetName() // a namespace is in its own scope
+	}
+	if err := c.mutate(r); err != nil {
+		return result{}, err
+	}
+	obj = r.Object
+	c.dedupOwners(obj, duplicateOwnersAfterAdmission)
+	return c.finishCreate(obj, r)
+}
+
+// finishCreate is what comes after mutation, for a create by whatever verb.
+func (c *call) finishCreate(obj kinds.Object, r *admission.Request) (result, error) {
+	generated := obj.GetName() == "" && obj.GetGenerateName() != ""
+	c.fillSystemFields(obj)
+	if generated {
+		obj.SetName(generateName(obj.GetGenerateName()))
+	}
+	if err := ensureNamespace(obj, c.scope()); err != nil {
+		return result{}, err
+	}
+	if c.kind.BeforeCreate != nil {
+		c.kind.BeforeCreate(obj)
+	}
+	errs := kmeta.ValidateCreate(obj, c.kind)
+	errs = append(errs, c.kind.ValidateCreate(c.served, obj)...)
+	if err := c.invalid(obj.GetName(), errs); err != nil {
+		return result{}, err
+	}
+	c.warnings(obj, nil)
+	if c.kind.Canonicalize != nil {
+		c.kind.Canonicalize(obj)
+	}
+	r.Object = obj
+	r.Name = obj.GetName()
+	if err := c.allow(r); err != nil {
+		return result{}, err
+	}
+	if obj.GetResourceVersion() != "" && obj.GetResourceVersion() != "0" {
+		return result{}, errRevisionOnCreate
+	}
+	obj.SetResourceVersion("")
+	for try := 0; ; try++ {
+		out, err := c.insert(obj, r.DryRun)
+		if err == nil || !generated || !apierrors.IsAlreadyExists(err) {
+			return out, err
+		}
+		if try == generatedRetries-1 {
+			return result{}, apierrors.NewGenerateNameConflict(c.groupResource(), obj.GetName(), 1)
+		}
+		obj.SetName(generateName(obj.GetGenerateName()))
+		if c.kind.Canonicalize != nil {
+			c.kind.Canonicalize(obj)
+		}
+	}
+}
+
+func (c *call) insert(obj kinds.Object, dryRun bool) (result, error) {
+	w, err := c.seal(obj)
+	if err != nil {
+		return result{}, err
+	}
+	w.Expect.Absent = true
+	if dryRun {
+		if _, err := c.cfg.Store.Get(w.Key); err == nil {
+			return result{}, apierrors.NewAlreadyExists(c.groupResource(), obj.GetName())
+		}
+		v, err := c.view(obj)
+		return result{object: v, created: true}, err
+	}
+	rec, err := c.commit(w)
+	var tooBig errObjectTooLarge
+	if errors.As(err, &tooBig) && obj.GetManagedFields() != nil {
+		// The fields' managers are the first thing to go.
+		obj.SetManagedFields(nil)
+		return c.insert(obj, dryRun)
+	}
+	var conflict *store.ConflictError
+	if errors.As(err, &conflict) {
+		return result{}, apierrors.NewAlreadyExists(c.groupResource(), obj.GetName())
+	}
+	return result{record: rec, created: true}, err
+}

@@ -1,0 +1,176 @@
+package encode
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/store"
+)
+
+// Media is how bytes are written.
+type Media uint8
+
+const (
+	JSON Media = iota
+	YAML
+	Protobuf
+)
+
+// Body is an encoded object without type header. Data carries the resourceVersion of its record.
+type Body struct {
+	Data []byte
+	// revision is the span in Data of the resourceVersion: the digits in JSON. revisionEnd is 0 when there is none.
+	revisionStart, revisionEnd int
+	served                     *kinds.Served
+	owner                      *derived
+	used                       atomic.Bool
+}
+
+// idleTick is how often bodies that nobody asked for since the last tick are let go.
+const idleTick = 30 * time.Second
+
+// Cache bounds the memory of encoded bodies. A body is let go when the budget is exceeded and it was not used lately, or when it was not used for
+// one to two idle ticks.
+type Cache struct {
+	budget int64
+
+	mu    sync.Mutex
+	ring  []*Body // oldest first
+	bytes int64
+	timer *time.Timer
+}
+
+// NewCache keeps at most budget bytes of bodies.
+func NewCache(budget int64) *Cache { return &Cache{budget: budget} }
+
+// Bytes is the memory held now.
+func (c *Cache) Bytes() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
+}
+
+// overhead is what an entry costs beside its data.
+const overhead = 128
+
+// body returns the JSON body of a record in a served version.
+func (c *Cache) body(k *kinds.Kind, s *kinds.Served, r *store.Record) (*Body, error) {
+	d := derive(r)
+	d.mu.Lock()
+	for _, b := range d.bodies {
+		if b.served == s {
+			if !b.used.Load() {
+				b.used.Store(true)
+			}
+			d.mu.Unlock()
+			return b, nil
+		}
+	}
+	obj := d.object.get()
+	var err error
+	if obj == nil {
+		if obj, err = Fresh(k, r); err == nil {
+			d.object.set(obj)
+		}
+	}
+	var b *Body
+	if err == nil {
+		b, err = jsonBody(s, obj)
+	}
+	if err != nil {
+		d.mu.Unlock()
+		return nil, err
+	}
+	b.served, b.owner = s, d
+	d.bodies = append(d.bodies, b)
+	d.mu.Unlock()
+	c.admit(b)
+	return b, nil
+}
+
+// admit takes a new body into account and evicts others when the budget is exceeded. It is called without the lock of a derived.
+func (c *Cache) admit(b *Body) {
+	var evicted []*Body
+	c.mu.Lock()
+	c.ring = append(c.ring, b)
+	c.bytes += int64(len(b.Data)) + overhead
+	for tries := 2 * len(c.ring); c.bytes > c.budget && len(c.ring) > 0 && tries > 0; tries-- {
+		oldest := c.ring[0]
+		c.ring[0] = nil
+		c.ring = c.ring[1:]
+		if oldest.used.CompareAndSwap(true, false) && tries > 1 {
+			c.ring = append(c.ring, oldest)
+			continue
+		}
+		c.bytes -= int64(len(oldest.Data)) + overhead
+		evicted = append(evicted, oldest)
+	}
+	if c.timer == nil {
+		c.timer = time.AfterFunc(idleTick, c.sweep)
+	}
+	c.mu.Unlock()
+	for _, e := range evicted {
+		e.drop()
+	}
+}
+
+// sweep lets go of what was not used since the last sweep. The timer runs only while there is something to let go.
+func (c *Cache) sweep() {
+	var evicted []*Body
+	c.mu.Lock()
+	kept := make([]*Body, 0, len(c.ring)/4)
+	for _, b := range c.ring {
+		if b.used.CompareAndSwap(true, false) {
+			kept = append(kept, b)
+			continue
+		}
+		c.bytes -= int64(len(b.Data)) + overhead
+		evicted = append(evicted, b)
+	}
+	c.ring = kept
+	if len(kept) > 0 {
+		c.timer.Reset(idleTick)
+	} else {
+		c.timer, c.ring = nil, nil
+	}
+	c.mu.Unlock()
+	for _, e := range evicted {
+		e.drop()
+	}
+}
+
+// Close lets go of everything.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	all := c.ring
+	c.ring, c.bytes = nil, 0
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	c.mu.Unlock()
+	for _, b := range all {
+		b.drop()
+	}
+}
+
+// drop takes a body from its record.
+func (b *Body) drop() {
+	d := b.owner
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, other := range d.bodies {
+		if other == b {
+			last := len(d.bodies) - 1
+			d.bodies[i] = d.bodies[last]
+			d.bodies[last] = nil
+			d.bodies = d.bodies[:last]
+			if last == 0 {
+				d.bodies = nil
+			}
+			return
+		}
+	}
+}

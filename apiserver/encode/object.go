@@ -1,0 +1,96 @@
+package encode
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"sync"
+	"unsafe"
+	"weak"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/store"
+)
+
+// derived is what was made of a record, for all its readers. It hangs on store.Record.Derived.
+type derived struct {
+	mu     sync.Mutex
+	object weakObject
+	bodies []*Body
+}
+
+func derive(r *store.Record) *derived {
+	p := r.Derived.Load()
+	if p == nil {
+		fresh := any(&derived{})
+		if r.Derived.CompareAndSwap(nil, &fresh) {
+			return fresh.(*derived)
+		}
+		p = r.Derived.Load()
+	}
+	return (*p).(*derived)
+}
+
+// weakObject keeps a decoded object for as long as somebody uses it, and at most until the garbage collector comes by.
+type weakObject struct {
+	pointer weak.Pointer[byte]
+	of      reflect.Type // what the pointer points to
+}
+
+func (w *weakObject) get() kinds.Object {
+	if w.of == nil {
+		return nil
+	}
+	p := w.pointer.Value()
+	if p == nil {
+		return nil
+	}
+	return reflect.NewAt(w.of, unsafe.Pointer(p)).Interface().(kinds.Object)
+}
+
+func (w *weakObject) set(obj kinds.Object) {
+	v := reflect.ValueOf(obj)
+	w.of = v.Type().Elem()
+	w.pointer = weak.Make((*byte)(v.UnsafePointer()))
+}
+
+// Object is the decoded hub object of a record, with its resourceVersion: shared by all readers, never changed.
+func Object(k *kinds.Kind, r *store.Record) (kinds.Object, error) {
+	d := derive(r)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if obj := d.object.get(); obj != nil {
+		return obj, nil
+	}
+	obj, err := Fresh(k, r)
+	if err != nil {
+		return nil, err
+	}
+	d.object.set(obj)
+	return obj, nil
+}
+
+// Fresh decodes a record into an object that belongs to the caller.
+func Fresh(k *kinds.Kind, r *store.Record) (kinds.Object, error) {
+	obj, err := k.Storage.Codec.Decode(r.Value)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", r.Key, err)
+	}
+	obj.SetResourceVersion(strconv.FormatUint(uint64(r.Revision), 10))
+	return obj, nil
+}
+
+// Convert gives a hub object in a served version. It may share memory with obj.
+func Convert(s *kinds.Served, obj kinds.Object) (kinds.Object, error) {
+	if s.FromHub == nil {
+		return obj, nil
+	}
+	return s.FromHub(obj)
+}
+
+// gvk of a kind in a served version.
+func gvk(k *kinds.Kind, s *kinds.Served) schema.GroupVersionKind {
+	return s.GroupVersion().WithKind(k.Kind)
+}

@@ -1,0 +1,99 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenet-run/tenet/apiserver/encode"
+	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/store"
+)
+
+// Server is the API server: an http.Handler, and the same pipeline as functions (client.Pipeline).
+type Server struct {
+	Reader
+	cfg    Config
+	log    *slog.Logger
+	now    func() time.Time
+	cache  *encode.Cache
+	routes atomic.Pointer[routes]
+	tokens continueTokens
+
+	owners sync.Map // of ownerKey to *ownership
+
+	stop    context.Context
+	stopped context.CancelFunc
+}
+
+// New makes a Server. It starts no goroutine.
+func New(cfg Config) (*Server, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("apiserver: no store")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.RequestTimeout == 0 {
+		cfg.RequestTimeout = 60 * time.Second
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 64 << 20
+	}
+	s := &Server{
+		Reader: Reader{cfg.Store}, cfg: cfg, log: cfg.Logger, now: cfg.Now,
+		cache: encode.NewCache(cfg.CacheBytes),
+	}
+	s.stop, s.stopped = context.WithCancel(context.Background())
+	s.tokens.start(s.now())
+	if err := s.SetKinds(cfg.Kinds); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// SetKinds replaces the kinds that are served. Requests under way keep the old ones.
+func (s *Server) SetKinds(all []*kinds.Kind) error {
+	r := &routes{resources: map[resourceKey]*resource{}, kinds: map[kindKey]*resource{}, versions: map[[2]string]bool{}}
+	prefixes := map[string]*kinds.Kind{}
+	for _, k := range all {
+		if other, taken := prefixes[k.Storage.Prefix]; taken {
+			return fmt.Errorf("apiserver: %s and %s are both stored under %s", other.Kind, k.Kind, k.Storage.Prefix)
+		}
+		prefixes[k.Storage.Prefix] = k
+		for _, v := range k.Served {
+			key := resourceKey{v.Group, v.Version, k.Plural}
+			if r.resources[key] != nil {
+				return fmt.Errorf("apiserver: %s is served twice in %s", k.Plural, v.GroupVersion())
+			}
+			res := &resource{kind: k, served: v, head: encode.NewHead(k, v)}
+			r.resources[key] = res
+			r.kinds[kindKey{v.Group, v.Version, k.Kind}] = res
+			r.versions[[2]string{v.Group, v.Version}] = true
+		}
+	}
+	s.routes.Store(r)
+	return nil
+}
+
+// Close ends all watches and lets go of cached bytes. Requests under way end by themselves.
+func (s *Server) Close() {
+	s.stopped()
+	s.cache.Close()
+}
+
+// CachedBytes is the memory of encoded bodies held for the next reader.
+func (s *Server) CachedBytes() int64 { return s.cache.Bytes() }
+
+var _ http.Handler = (*Server)(nil)
+
+// Revision is the newest revision of the store.
+func (s *Server) Revision() store.Revision { return s.cfg.Store.Revision() }

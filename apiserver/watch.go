@@ -1,0 +1,162 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/tenet-run/tenet/store"
+)
+
+// bookmarkEvery is how often a quiet watch that wants bookmarks gets one.
+const bookmarkEvery = time.Minute
+
+// change of an object as one watcher sees it: entering the selection is an addition, leaving it a deletion, which shows the object as it was, at
+// the revision of the change.
+type seen struct {
+	event    watch.EventType // "" when the watcher does not see it
+	record   *store.Record
+	revision store.Revision // 0: the record's own
+}
+
+func see(sel *store.Selector, e *store.Event) seen {
+	now := e.Record != nil && sel.Matches(e.Record)
+	before := e.Prev != nil && sel.Matches(e.Prev)
+	switch {
+	case now && before:
+		return seen{watch.Modified, e.Record, 0}
+	case now:
+		return seen{watch.Added, e.Record, 0}
+	case before:
+		return seen{watch.Deleted, e.Prev, e.Revision}
+	}
+	return seen{}
+}
+
+// stream is one watch: what there was at the start, then what happens.
+type stream struct {
+	*call
+	query    *listQuery
+	watcher  store.Watcher
+	initial  []*store.Record
+	revision store.Revision // of the initial records
+	// endMark: a bookmark says where the initial objects end.
+	endMark bool
+}
+
+// watch begins a watch. Errors that a watcher must see inside the stream come as *streamError.
+func (c *call) watch(opts *metav1.ListOptions) (*stream, error) {
+	q, err := c.listQuery(opts, true)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{call: c, query: q}
+	wq := store.WatchQuery{Prefix: c.kind.Storage.Prefix, Namespace: c.scope(), Selector: q.selector, From: q.revision}
+	if opts.AllowWatchBookmarks {
+		wq.Bookmarks = bookmarkEvery
+	}
+	initial := q.revision == 0
+	if opts.SendInitialEvents != nil {
+		initial = *opts.SendInitialEvents
+		s.endMark = initial && opts.AllowWatchBookmarks
+	}
+	if err := c.waitFor(q.revision); err != nil {
+		return nil, streamError{err}
+	}
+	for {
+		if initial {
+			page, err := c.cfg.Store.List(store.ListQuery{Prefix: wq.Prefix, Namespace: wq.Namespace, Selector: q.selector})
+			if err != nil {
+				return nil, err
+			}
+			s.initial, s.revision = page.Records, page.Revision
+			wq.From = page.Revision
+		}
+		s.watcher, err = c.cfg.Store.Watch(wq)
+		if errors.Is(err, store.ErrExpired) {
+			if initial {
+				continue // the list was outrun
+			}
+			return nil, streamError{expired(fmt.Sprintf("too old resource version: %d (%d)", q.revision, c.cfg.Store.Oldest()))}
+		}
+		return s, err
+	}
+}
+
+// streamError is an error that a watcher reads as an ERROR event.
+type streamError struct{ error }
+
+func (e streamError) Unwrap() error { return e.error }
+
+// timeout is how long a watch lasts.
+func (s *stream) timeout() time.Duration {
+	if t := s.query.TimeoutSeconds; t != nil && *t > 0 {
+		return time.Duration(*t) * time.Second
+	}
+	// Spread over half an hour to an hour, so that watchers do not all come back at once.
+	return 30*time.Minute + time.Duration(uint64(time.Now().UnixNano())%uint64(30*time.Minute))
+}
+
+// sink writes what a watcher sees. flush is called when nothing more is at hand.
+type sink interface {
+	object(seen) error
+	bookmark(revision string, initialEnd bool) error
+	failure(*metav1.Status) error
+	flush() error
+}
+
+// run delivers until the context ends, the sink fails, or the watcher falls behind.
+func (s *stream) run(ctx context.Context, out sink) error {
+	defer s.watcher.Close()
+	for i, rec := range s.initial {
+		if err := out.object(seen{watch.Added, rec, 0}); err != nil {
+			return err
+		}
+		s.initial[i] = nil
+	}
+	s.initial = nil
+	if s.endMark {
+		if err := out.bookmark(formatRevision(s.revision), true); err != nil {
+			return err
+		}
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	for {
+		events, err := s.watcher.Next(ctx)
+		if err != nil {
+			if errors.Is(err, store.ErrExpired) {
+				gone := expired("too old resource version: the watcher fell too far behind")
+				if err := out.failure(Status(gone)); err != nil {
+					return err
+				}
+				return errors.Join(gone, out.flush())
+			}
+			return err
+		}
+		for i := range events {
+			e := &events[i]
+			if e.Type == store.Bookmark {
+				if s.query.AllowWatchBookmarks {
+					err = out.bookmark(formatRevision(e.Revision), false)
+				}
+			} else if v := see(s.query.selector, e); v.event != "" {
+				err = out.object(v)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := out.flush(); err != nil {
+			return err
+		}
+	}
+}
+
+func formatRevision(r store.Revision) string { return strconv.FormatUint(uint64(r), 10) }
