@@ -113,6 +113,16 @@ func (x *execution) writes(ctx context.Context, p Plan, out *Outcome) error {
 }
 
 func (x *execution) require(ctx context.Context, q Require) error {
+	if q.Name == "" {
+		list, err := x.r.e.deps.Client.List(ctx, q.Kind, q.Namespace, metav1.ListOptions{Limit: 1})
+		switch {
+		case err != nil:
+			return fmt.Errorf("checking for %s in %s: %w", q.Kind.Plural, q.Namespace, err)
+		case len(list.Items) > 0:
+			return fmt.Errorf("%s still has %s: %w", q.Namespace, q.Kind.Plural, errStale)
+		}
+		return nil
+	}
 	obj, err := x.r.e.deps.Client.Get(ctx, q.Kind, q.Namespace, q.Name)
 	there := err == nil && (q.UID == "" || obj.GetUID() == q.UID)
 	switch {

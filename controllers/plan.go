@@ -45,7 +45,7 @@ type Require struct {
 	Kind            *kinds.Kind
 	Namespace, Name string
 	UID             types.UID
-	// Absent: no object of this name has the UID. Otherwise: it exists, and is not being deleted.
+	// Absent: no object of this name has the UID, or, without a name, the namespace has no object of the kind. Otherwise: it exists, and is not being deleted.
 	Absent bool
 }
 

@@ -1,0 +1,43 @@
+// Package all is the one list of the controllers. One that is not named here does not run.
+package all
+
+import (
+	"net/netip"
+
+	"github.com/tenet-run/tenet/controllers"
+	"github.com/tenet-run/tenet/controllers/deployment"
+	"github.com/tenet-run/tenet/controllers/garbage"
+	"github.com/tenet-run/tenet/controllers/namespace"
+	"github.com/tenet-run/tenet/controllers/nodelifecycle"
+	"github.com/tenet-run/tenet/controllers/replicaset"
+	"github.com/tenet-run/tenet/controllers/serviceaccount"
+	"github.com/tenet-run/tenet/kinds/core"
+)
+
+// Options is what the controllers need to know of the cluster.
+type Options struct {
+	// Kinds are all kinds that are served; whoever adds one at run time calls Set on it.
+	Kinds *controllers.KindSet
+	// RootCA is the certificate authority of the API server, PEM encoded; nil: kube-root-ca.crt is not published.
+	RootCA []byte
+	// PodCIDR is what nodes get their /24 of pod addresses from; the zero value: they get none.
+	PodCIDR netip.Prefix
+	// Nodes are further options of the node controllers; PodCIDR there is overwritten.
+	Nodes nodelifecycle.Options
+}
+
+// Controllers returns all controllers.
+func Controllers(o Options) []controllers.Controller {
+	o.Nodes.PodCIDR = o.PodCIDR
+	list := []controllers.Controller{
+		deployment.New(),
+		replicaset.New(),
+		garbage.New(o.Kinds, core.Event),
+		namespace.New(o.Kinds, core.Event),
+		serviceaccount.New(),
+	}
+	if len(o.RootCA) > 0 {
+		list = append(list, serviceaccount.RootCA(o.RootCA))
+	}
+	return append(list, nodelifecycle.New(o.Nodes)...)
+}
