@@ -1,0 +1,205 @@
+// Package control is the control plane: store, API server, controllers and scheduler, composed in visible order. It listens nowhere and starts no container:
+// package server adds the listener and the node, and tests run it as it is, also in a testing/synctest bubble.
+package control
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/tenet-run/tenet/apiserver"
+	"github.com/tenet-run/tenet/apiserver/admission"
+	"github.com/tenet-run/tenet/apiserver/authn"
+	"github.com/tenet-run/tenet/apiserver/authz"
+	"github.com/tenet-run/tenet/apiserver/connect"
+	"github.com/tenet-run/tenet/apiserver/services"
+	"github.com/tenet-run/tenet/client"
+	"github.com/tenet-run/tenet/controllers"
+	allcontrollers "github.com/tenet-run/tenet/controllers/all"
+	"github.com/tenet-run/tenet/kinds/all"
+	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/scheduler"
+	"github.com/tenet-run/tenet/store"
+)
+
+// Config is what a control plane is made of. Store is required.
+type Config struct {
+	Store  store.Store
+	Logger *slog.Logger
+
+	// CA is the certificate (PEM) that pods get in kube-root-ca.crt; ClientCAs checks client certificates; TokenKey signs service account tokens.
+	// Without TokenKey there are no tokens.
+	CA        []byte
+	ClientCAs *x509.CertPool
+	TokenKey  *ecdsa.PrivateKey
+
+	// Nodes reaches node agents, for logs, exec and their like. Nil: there are none.
+	Nodes connect.NodeDialer
+
+	// ServiceCIDR is where cluster addresses come from, ServiceIP that of default/kubernetes, Port where the API server listens.
+	ServiceCIDR netip.Prefix
+	ServiceIP   netip.Addr
+	Port        int
+	// PodCIDR is divided among nodes.
+	PodCIDR netip.Prefix
+
+	// WithoutControllers and WithoutScheduler leave these out.
+	WithoutControllers, WithoutScheduler bool
+	// Ready are further checks of /readyz.
+	Ready map[string]func() error
+}
+
+// Control is a control plane.
+type Control struct {
+	Server *apiserver.Server
+	Cache  client.Cache
+
+	cfg      Config
+	recorder *client.EventRecorder
+	edge     *edge
+	booted   chan struct{}
+}
+
+var systemUser = &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, authz.ComponentsGroup}}
+
+func (c *Config) complete() error {
+	if c.Store == nil {
+		return errors.New("control: no store")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if !c.ServiceCIDR.IsValid() {
+		c.ServiceCIDR = netip.MustParsePrefix("10.43.0.0/16")
+	}
+	if !c.ServiceIP.IsValid() {
+		c.ServiceIP = c.ServiceCIDR.Masked().Addr().Next()
+	}
+	if !c.PodCIDR.IsValid() {
+		c.PodCIDR = netip.MustParsePrefix("10.42.0.0/16")
+	}
+	if c.Port == 0 {
+		c.Port = 6443
+	}
+	return nil
+}
+
+// New builds the control plane. Nothing runs before Run, but requests are served: until the first objects are made, /readyz says no.
+func New(cfg Config) (*Control, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	c := &Control{cfg: cfg, booted: make(chan struct{})}
+	read := apiserver.NewReader(cfg.Store)
+
+	var tokens *authn.Tokens
+	if cfg.TokenKey != nil {
+		var err error
+		if tokens, err = authn.NewTokens(authn.TokensConfig{Key: cfg.TokenKey}, read); err != nil {
+			return nil, err
+		}
+	}
+	addresses, err := services.New(services.Config{CIDR: cfg.ServiceCIDR, Reader: read})
+	if err != nil {
+		return nil, err
+	}
+	kindList := all.Kinds()
+	if c.edge, err = newEdge(c, kindList, tokens); err != nil {
+		return nil, err
+	}
+	handlers := connectHandlers(cfg.Nodes, read, tokens)
+	c.Server, err = apiserver.New(apiserver.Config{
+		Store: cfg.Store, Kinds: kindList, Logger: cfg.Logger,
+		Authenticator: authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens}),
+		Authorizer:    authz.New(),
+		Admission: []admission.Plugin{
+			admission.NamespaceLifecycle(read),
+			admission.ServiceAccount(read, cfg.Store.Watch),
+			admission.Priority(read),
+			admission.DefaultTolerationSeconds(),
+			admission.TaintNodesByCondition(),
+			addresses,
+		},
+		Connect: handlers,
+		Extra:   c.edge,
+		Observe: c.edge.observe,
+		Types:   typeSource{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	c.Cache = client.InProcessCache(c.Server)
+	c.recorder = client.NewRecorder(c.Client(systemUser), core.Event, "tenet", "", cfg.Logger)
+	return c, nil
+}
+
+// Client is the API as a user, in process.
+func (c *Control) Client(who user.Info) client.Client { return client.InProcess(c.Server, who) }
+
+// Component is the API as one of Tenet's own parts.
+func (c *Control) Component(name string, groups ...string) client.Client {
+	return c.Client(&user.DefaultInfo{Name: name, Groups: append(groups, authz.ComponentsGroup, user.AllAuthenticated)})
+}
+
+// Recorder records events in the name of a component.
+func (c *Control) Recorder(component string) *client.EventRecorder { return c.recorder.For(component) }
+
+// Controllers are those that Run runs, for printing their graph.
+func (c *Control) Controllers() []controllers.Controller {
+	return allcontrollers.Controllers(allcontrollers.Options{RootCA: c.cfg.CA, Kinds: c.edge.kinds, PodCIDR: c.cfg.PodCIDR})
+}
+
+// Handler serves HTTP.
+func (c *Control) Handler() http.Handler { return c.Server }
+
+// Booted is closed when the first objects are there.
+func (c *Control) Booted() <-chan struct{} { return c.booted }
+
+// Run makes the first objects and runs controllers and scheduler until ctx ends, and returns when all of it has stopped.
+func (c *Control) Run(ctx context.Context) error {
+	if err := c.bootstrap(ctx); err != nil {
+		return fmt.Errorf("control: first objects: %w", err)
+	}
+	close(c.booted)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	part := func(name string, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	part("events", func(ctx context.Context) error { c.recorder.Run(ctx); return nil })
+	if !c.cfg.WithoutControllers {
+		part("controllers", func(ctx context.Context) error {
+			return controllers.Run(ctx, controllers.Deps{
+				Client: c.Component(user.KubeControllerManager), Cache: c.Cache, Logger: c.cfg.Logger,
+				Recorders: func(component string) client.Recorder { return c.Recorder(component) },
+			}, c.Controllers()...)
+		})
+	}
+	if !c.cfg.WithoutScheduler {
+		part("scheduler", scheduler.New(scheduler.Config{
+			Client: c.Component(user.KubeScheduler), Cache: c.Cache, Recorder: c.Recorder("default-scheduler"), Logger: c.cfg.Logger,
+		}).Run)
+	}
+	<-ctx.Done()
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Close ends requests under way. The store is the caller's to close.
+func (c *Control) Close() error { return c.Server.Close() }
