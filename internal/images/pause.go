@@ -1,20 +1,15 @@
 package images
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"runtime"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -34,74 +29,17 @@ func EnsurePause(ctx context.Context, c *containerd.Client) error {
 	} else if !errdefs.IsNotFound(err) {
 		return err
 	}
-	archive, err := pauseImage(runtime.GOARCH)
+	program, err := pauseProgram(runtime.GOARCH)
 	if err != nil {
 		return err
 	}
-	_, err = Import(ctx, c, bytes.NewReader(archive))
+	var archive bytes.Buffer
+	image := Archive{Name: Pause, Layer: Program("pause", program), Config: ocispec.ImageConfig{Entrypoint: []string{"/pause"}, User: "65535:65535"}}
+	if _, err := image.WriteTo(&archive); err != nil {
+		return err
+	}
+	_, err = Import(ctx, c, &archive)
 	return err
-}
-
-// pauseImage is an OCI image layout, as a tar, with one layer that holds one program of some hundred bytes.
-func pauseImage(arch string) ([]byte, error) {
-	program, err := pauseProgram(arch)
-	if err != nil {
-		return nil, err
-	}
-	layer := tarOf(file{"pause", 0o755, program})
-	config, err := json.Marshal(ocispec.Image{
-		Platform: ocispec.Platform{OS: "linux", Architecture: arch},
-		Config:   ocispec.ImageConfig{Entrypoint: []string{"/pause"}, User: "65535:65535"},
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(layer)}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	manifest, err := json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    describe(ocispec.MediaTypeImageConfig, config),
-		Layers:    []ocispec.Descriptor{describe(ocispec.MediaTypeImageLayer, layer)},
-	})
-	if err != nil {
-		return nil, err
-	}
-	root := describe(ocispec.MediaTypeImageManifest, manifest)
-	root.Platform = &ocispec.Platform{OS: "linux", Architecture: arch}
-	root.Annotations = map[string]string{"io.containerd.image.name": Pause, ocispec.AnnotationRefName: "1"}
-	index, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{root}})
-	if err != nil {
-		return nil, err
-	}
-	return tarOf(
-		file{ocispec.ImageLayoutFile, 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)},
-		file{ocispec.ImageIndexFile, 0o644, index},
-		blob(layer), blob(config), blob(manifest),
-	), nil
-}
-
-type file struct {
-	name string
-	mode int64
-	data []byte
-}
-
-func blob(b []byte) file { return file{fmt.Sprintf("blobs/sha256/%x", sha256.Sum256(b)), 0o644, b} }
-
-func describe(mediaType string, b []byte) ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-}
-
-// tarOf writes into memory, which can not fail.
-func tarOf(files ...file) []byte {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, f := range files {
-		_ = w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data))})
-		_, _ = w.Write(f.data)
-	}
-	_ = w.Close()
-	return b.Bytes()
 }
 
 // pauseProgram is a static ELF executable that does what a sandbox's first process must, and nothing else: hold the namespaces, reap orphans
