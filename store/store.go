@@ -99,6 +99,7 @@ type Write struct {
 type Expect struct {
 	// Absent: the key must not exist. Otherwise, when Revision is not 0, the key must exist at exactly that revision; when Revision is 0,
 	// anything goes, also nothing.
+	// Only what exists can be deleted: a deletion of nothing is a conflict.
 	Absent   bool
 	Revision Revision
 }
@@ -216,9 +217,10 @@ type Watcher interface {
 
 // Store is the contract. All methods may be called at once.
 type Store interface {
-	// Commit applies writes in order and returns the revision of the first; the i-th has that plus i. On error nothing has happened.
+	// Commit applies writes in order and returns the record that each made; the i-th has the revision of the first plus i. For a deletion that is the
+	// state that was deleted, with the revision of the deletion. On error nothing has happened. What the writes refer to belongs to the store then.
 	// Errors: [*ConflictError], [ErrTooLarge], [ErrClosed], [*DiskError]. When ctx ends while the commit is on its way to disk, its outcome is unknown
-	// and the error wraps the context's.
+	// and the error wraps the context's; likewise after a DiskError, until the store is opened again.
 	Commit(ctx context.Context, writes ...Write) ([]*Record, error)
 	// Get returns the newest record of a key, or [ErrNotFound].
 	Get(key Key) (*Record, error)
