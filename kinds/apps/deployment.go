@@ -37,10 +37,13 @@ var Deployment = kinds.Define(kinds.Definition[*appsv1.Deployment, *appsv1.Deplo
 	ValidateUpdate: validateDeploymentChange,
 	ValidateStatus: validateDeploymentStatus,
 	Warnings: func(d, old *appsv1.Deployment) []string {
-		if old != nil {
-			return nil
+		if old == nil {
+			return append(nameWarnings(d.Name), podspec.TemplateWarnings(&d.Spec.Template, templatePath)...)
 		}
-		return nameWarnings(d.Name)
+		if d.Generation != old.Generation {
+			return podspec.TemplateWarnings(&d.Spec.Template, templatePath)
+		}
+		return nil
 	},
 	Columns: append([]metav1.TableColumnDefinition{
 		kinds.NameColumn(),

@@ -34,10 +34,13 @@ var ReplicaSet = kinds.Define(kinds.Definition[*appsv1.ReplicaSet, *appsv1.Repli
 	ValidateUpdate: validateReplicaSetChange,
 	ValidateStatus: validateReplicaSetStatus,
 	Warnings: func(r, old *appsv1.ReplicaSet) []string {
-		if old != nil {
-			return nil
+		if old == nil {
+			return append(nameWarnings(r.Name), podspec.TemplateWarnings(&r.Spec.Template, templatePath)...)
 		}
-		return nameWarnings(r.Name)
+		if r.Generation != old.Generation {
+			return podspec.TemplateWarnings(&r.Spec.Template, templatePath)
+		}
+		return nil
 	},
 	Fields: map[string]func(*appsv1.ReplicaSet) string{
 		"status.replicas": func(r *appsv1.ReplicaSet) string { return strconv.Itoa(int(r.Status.Replicas)) },

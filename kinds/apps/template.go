@@ -15,6 +15,8 @@ import (
 	"github.com/tenet-run/tenet/kinds/podspec"
 )
 
+var templatePath = field.NewPath("spec", "template")
+
 type fieldErrors = field.ErrorList
 
 // validateSelectorAndTemplate is for kinds that keep pods running: the selector must select what the template makes, and pods restart always.
