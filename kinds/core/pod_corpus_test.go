@@ -1,0 +1,129 @@
+package core_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/kinds/meta"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite what the pod corpus wants")
+
+// The corpus: testdata/pod/DOOR*.txtar, where DOOR is create, or the door through which "NAME" changes "NAME/old". Each file is merged into this pod.
+// "NAME/want" are the errors and warnings. test/oracle runs upstream's code on the same files.
+const basePod = `{"metadata":{"name":"p","namespace":"default"},"spec":{"containers":[{"name":"c","image":"nginx:1"}]}}`
+
+func corpusPod(t *testing.T, overlay []byte) *corev1.Pod {
+	t.Helper()
+	patch, err := yaml.YAMLToJSONStrict(overlay)
+	if err != nil {
+		t.Fatalf("overlay: %v", err)
+	}
+	data := []byte(basePod)
+	if string(patch) != "null" {
+		if data, err = jsonpatch.MergePatch(data, patch); err != nil {
+			t.Fatalf("merge: %v", err)
+		}
+	}
+	pod := &corev1.Pod{}
+	d := json.NewDecoder(strings.NewReader(string(data)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(pod); err != nil {
+		t.Fatalf("decode: %v\n%s", err, data)
+	}
+	core.Pod.Served[0].Default(pod)
+	return pod
+}
+
+func TestPodCorpus(t *testing.T) {
+	files, err := filepath.Glob("testdata/pod/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no corpus: %v", err)
+	}
+	cases := 0
+	for _, file := range files {
+		ar, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		door, _, _ := strings.Cut(filepath.Base(file), "_")
+		door = strings.TrimSuffix(door, ".txtar")
+		parts := map[string][]byte{}
+		for _, f := range ar.Files {
+			parts[f.Name] = f.Data
+		}
+		out := &txtar.Archive{Comment: ar.Comment}
+		for _, f := range ar.Files {
+			name, part, has := strings.Cut(f.Name, "/")
+			if has {
+				if part == "old" {
+					out.Files = append(out.Files, f)
+				}
+				continue
+			}
+			cases++
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+name, func(t *testing.T) {
+				got := runCorpus(t, door, f.Data, parts[name+"/old"])
+				out.Files = append(out.Files, f, txtar.File{Name: name + "/want", Data: []byte(got)})
+				if want := string(parts[name+"/want"]); got != want && !*rewrite {
+					t.Errorf("got:\n%swant:\n%s(go test ./kinds/core -run TestPodCorpus -rewrite accepts what is printed; test/oracle says what upstream prints)", got, want)
+				}
+			})
+		}
+		if *rewrite {
+			if err := os.WriteFile(file, txtar.Format(out), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Logf("%d cases", cases)
+}
+
+func runCorpus(t *testing.T, door string, overlay, before []byte) string {
+	k, pod := core.Pod, corpusPod(t, overlay)
+	var errs field.ErrorList
+	var warnings []string
+	if door == "create" {
+		k.BeforeCreate(pod)
+		errs = append(meta.ValidateCreate(pod, k), k.Validate(pod)...)
+		warnings = k.Warnings(pod, nil)
+	} else {
+		old := corpusPod(t, before)
+		pod.UID, old.UID, pod.ResourceVersion, old.ResourceVersion = "u", "u", "1", "1"
+		was, _ := json.Marshal(old)
+		if door == "update" {
+			k.BeforeUpdate(pod, old)
+			errs = append(meta.ValidateUpdate(pod, old), k.ValidateUpdate(pod, old)...)
+		} else {
+			sub := k.Subresource(door)
+			sub.Before(pod, old)
+			errs = append(meta.ValidateUpdate(pod, old), sub.Validate(pod, old)...)
+		}
+		if is, _ := json.Marshal(old); string(is) != string(was) {
+			t.Errorf("the old pod was changed from\n%s to\n%s", was, is)
+		}
+	}
+	var b strings.Builder
+	for _, err := range errs {
+		b.WriteString("error: " + strings.TrimRight(strings.ReplaceAll(err.Error(), "\n", "\n\t"), "\t\n") + "\n")
+	}
+	for _, w := range warnings {
+		b.WriteString("warning: " + w + "\n")
+	}
+	if b.Len() == 0 {
+		return "ok\n"
+	}
+	return b.String()
+}
+
