@@ -58,6 +58,13 @@ var Node = kinds.Define(kinds.Definition[*corev1.Node, *corev1.NodeList]{
 })
 
 func defaultNode(n *corev1.Node) {
+	// podCIDR is the first of podCIDRs; who writes both, and differently, means podCIDR.
+	switch cidr, all := n.Spec.PodCIDR, n.Spec.PodCIDRs; {
+	case cidr == "" && len(all) > 0:
+		n.Spec.PodCIDR = all[0]
+	case cidr != "" && (len(all) == 0 || all[0] != cidr):
+		n.Spec.PodCIDRs = []string{cidr}
+	}
 	roundUp(n.Status.Capacity)
 	roundUp(n.Status.Allocatable)
 	if n.Status.Allocatable == nil && n.Status.Capacity != nil {

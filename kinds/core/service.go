@@ -20,11 +20,14 @@ var Service = kinds.Define(kinds.Definition[*corev1.Service, *corev1.ServiceList
 	Group: "", Version: "v1", Kind: "Service", Plural: "services", ShortNames: []string{"svc"}, Categories: []string{"all"}, Namespaced: true,
 	Prefix: "services/specs", CreateOnUpdate: true,
 	New: func() *corev1.Service { return &corev1.Service{} }, NewList: func() *corev1.ServiceList { return &corev1.ServiceList{} },
-	ValidName:      apivalidation.NameIsDNSLabel,
-	Default:        defaultService,
-	CopyStatus:     func(dst, src *corev1.Service) { dst.Status = src.Status },
-	CopySpec:       func(dst, src *corev1.Service) { dst.Spec = src.Spec },
-	BeforeCreate:   func(s *corev1.Service) { syncClusterIPs(s, nil) },
+	ValidName:  apivalidation.NameIsDNSLabel,
+	Default:    defaultService,
+	CopyStatus: func(dst, src *corev1.Service) { dst.Status = src.Status },
+	CopySpec:   func(dst, src *corev1.Service) { dst.Spec = src.Spec },
+	BeforeCreate: func(s *corev1.Service) {
+		syncClusterIPs(s, nil)
+		dropUnread(s)
+	},
 	BeforeUpdate:   beforeServiceUpdate,
 	Validate:       func(s *corev1.Service) fieldErrors { return validateService(s, nil) },
 	ValidateUpdate: validateServiceChange,
@@ -114,6 +117,14 @@ func beforeServiceUpdate(s, old *corev1.Service) {
 	keepAllocated(s, old)
 	syncClusterIPs(s, old)
 	dropForType(s, old)
+	dropUnread(s)
+}
+
+// dropUnread clears what Kubernetes stores and never shows.
+func dropUnread(s *corev1.Service) {
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		s.Spec.InternalTrafficPolicy = nil
+	}
 }
 
 // keepAllocated fills in what the client left out and the cluster had handed out before.
