@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,12 +34,13 @@ type EventRecorder struct {
 	host      string
 	log       *slog.Logger
 	queue     chan *corev1.Event
+	stamp     *atomic.Int64 // of the last event's name
 }
 
 // NewRecorder makes a recorder for a component ("kubelet", "deployment-controller") on a host ("" for none). event is the Event kind. Events are written
 // while Run runs.
 func NewRecorder(c Client, event *kinds.Kind, component, host string, log *slog.Logger) *EventRecorder {
-	return &EventRecorder{client: c, kind: event, component: component, host: host, log: log, queue: make(chan *corev1.Event, recorderQueue)}
+	return &EventRecorder{client: c, kind: event, component: component, host: host, log: log, queue: make(chan *corev1.Event, recorderQueue), stamp: new(atomic.Int64)}
 }
 
 // For returns a recorder for another component over the same queue: Run of either writes the events of both.
@@ -71,7 +73,7 @@ func (r *EventRecorder) Reference(ref corev1.ObjectReference, eventType, reason,
 		namespace = metav1.NamespaceDefault
 	}
 	e := &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Name: fmt.Sprintf("%s.%x", ref.Name, now.UnixNano()), Namespace: namespace},
+		ObjectMeta:     metav1.ObjectMeta{Name: fmt.Sprintf("%s.%x", ref.Name, r.unique(now.Time)), Namespace: namespace},
 		InvolvedObject: ref, Reason: reason, Message: message, Type: eventType, Count: 1, FirstTimestamp: now, LastTimestamp: now,
 		Source: corev1.EventSource{Component: r.component, Host: r.host}, ReportingController: r.component, ReportingInstance: r.host,
 	}
@@ -79,6 +81,16 @@ func (r *EventRecorder) Reference(ref corev1.ObjectReference, eventType, reason,
 	case r.queue <- e:
 	default:
 		r.log.Warn("event dropped: too many are waiting", "object", ref.Namespace+"/"+ref.Name, "reason", reason, "message", message)
+	}
+}
+
+// unique is the time in nanoseconds, or a little later when that was used: two events never share a name.
+func (r *EventRecorder) unique(now time.Time) int64 {
+	for {
+		last := r.stamp.Load()
+		if next := max(now.UnixNano(), last+1); r.stamp.CompareAndSwap(last, next) {
+			return next
+		}
 	}
 }
 

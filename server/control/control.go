@@ -26,6 +26,7 @@ import (
 	allcontrollers "github.com/tenet-run/tenet/controllers/all"
 	"github.com/tenet-run/tenet/kinds/all"
 	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/kinds/openapi"
 	"github.com/tenet-run/tenet/scheduler"
 	"github.com/tenet-run/tenet/store"
 )
@@ -131,7 +132,7 @@ func New(cfg Config) (*Control, error) {
 		Connect: handlers,
 		Extra:   c.edge,
 		Observe: c.edge.observe,
-		Types:   typeSource{},
+		Types:   openapi.TypeConverter(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
@@ -152,7 +153,12 @@ func (c *Control) Component(name string, groups ...string) client.Client {
 // Recorder records events in the name of a component.
 func (c *Control) Recorder(component string) *client.EventRecorder { return c.recorder.For(component) }
 
-// Controllers are those that Run runs, for printing their graph.
+// ControllerList is all controllers as they are wired by default, for printing what they read and own.
+func ControllerList() []controllers.Controller {
+	return allcontrollers.Controllers(allcontrollers.Options{RootCA: []byte("printed"), Kinds: controllers.NewKindSet(all.Kinds()...), PodCIDR: netip.MustParsePrefix("10.42.0.0/16")})
+}
+
+// Controllers are those that Run runs.
 func (c *Control) Controllers() []controllers.Controller {
 	return allcontrollers.Controllers(allcontrollers.Options{RootCA: c.cfg.CA, Kinds: c.edge.kinds, PodCIDR: c.cfg.PodCIDR})
 }
@@ -202,4 +208,4 @@ func (c *Control) Run(ctx context.Context) error {
 }
 
 // Close ends requests under way. The store is the caller's to close.
-func (c *Control) Close() error { return c.Server.Close() }
+func (c *Control) Close() { c.Server.Close() }
