@@ -51,9 +51,6 @@ func startNode(ctx context.Context, dataDir string, cfg NodeConfig, log *slog.Lo
 	return n
 }
 
-// dirs of a node.
-func (n *node) cniConf() string { return filepath.Join(n.cfg.RunDir, "cni") }
-
 func (n *node) startRuntime(ctx context.Context) error {
 	if n.cfg.CRIEndpoint != "" {
 		r, err := cri.Dial(ctx, n.cfg.CRIEndpoint)

@@ -163,6 +163,9 @@ func (c *Control) Controllers() []controllers.Controller {
 	return allcontrollers.Controllers(allcontrollers.Options{RootCA: c.cfg.CA, Kinds: c.edge.kinds, PodCIDR: c.cfg.PodCIDR})
 }
 
+// Port is where the API server listens.
+func (c *Control) Port() int { return c.cfg.Port }
+
 // Handler serves HTTP.
 func (c *Control) Handler() http.Handler { return c.Server }
 
