@@ -1,0 +1,184 @@
+package all_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tenet-run/tenet/client"
+	"github.com/tenet-run/tenet/controllers"
+	"github.com/tenet-run/tenet/controllers/all"
+	"github.com/tenet-run/tenet/controllers/controllerstest"
+	"github.com/tenet-run/tenet/kinds"
+	allkinds "github.com/tenet-run/tenet/kinds/all"
+	"github.com/tenet-run/tenet/kinds/coordination"
+	"github.com/tenet-run/tenet/kinds/core"
+)
+
+// cluster is all controllers over a world, with kubelets that start pods in a second and stop them in three. It lives in a synctest bubble.
+type cluster struct {
+	t      *testing.T
+	w      *controllerstest.World
+	kinds  *controllers.KindSet
+	events *controllerstest.Recorder
+	log    *slog.Logger
+
+	stopControllers context.CancelFunc
+	stopAll         context.CancelFunc
+	running         sync.WaitGroup
+	kubelets        sync.WaitGroup
+	silent          map[string]bool // nodes that do not report
+	mu              sync.Mutex
+}
+
+func newCluster(t *testing.T) *cluster {
+	c := &cluster{
+		t: t, w: controllerstest.NewWorld(time.Now), kinds: controllers.NewKindSet(allKinds()...), events: &controllerstest.Recorder{},
+		log: slog.New(slog.DiscardHandler), silent: map[string]bool{},
+	}
+	if testing.Verbose() {
+		c.log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	c.stopAll = cancel
+	c.kubelets.Go(func() {
+		c.w.Cache().Follow(ctx, core.Pod, "", client.FollowOptions{}, func(ch client.Change) { c.kubelet(ctx, ch) }, nil)
+	})
+	return c
+}
+
+// allKinds has Pod, whether or not the list of built-in kinds has it already.
+func allKinds() []*kinds.Kind {
+	list := allkinds.Kinds()
+	for _, k := range list {
+		if k == core.Pod {
+			return list
+		}
+	}
+	return append(list, core.Pod)
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) { w.t.Logf("%s", p); return len(p), nil }
+
+// start runs the controllers; stop ends them, as a crash would: whatever is under way fails.
+func (c *cluster) start() {
+	ctx, cancel := context.WithCancel(c.t.Context())
+	c.stopControllers = cancel
+	c.running.Go(func() {
+		deps := controllers.Deps{Client: c.w.Client(), Cache: c.w.Cache(), Recorder: c.events, Logger: c.log}
+		if err := controllers.Run(ctx, deps, c.controllers()...); err != nil {
+			c.t.Error(err)
+		}
+	})
+}
+
+func (c *cluster) controllers() []controllers.Controller {
+	return all.Controllers(all.Options{Kinds: c.kinds, RootCA: []byte("PEM"), PodCIDR: netip.MustParsePrefix("10.42.0.0/16")})
+}
+
+func (c *cluster) stop() {
+	c.stopControllers()
+	c.running.Wait()
+}
+
+func (c *cluster) close() {
+	c.stop()
+	c.stopAll()
+	c.kubelets.Wait()
+}
+
+// kubelet plays scheduler and kubelet for a pod that changed.
+func (c *cluster) kubelet(ctx context.Context, ch client.Change) {
+	pod, ok := ch.New.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	switch {
+	case pod.DeletionTimestamp != nil:
+		if old, ok := ch.Old.(*corev1.Pod); !ok || old.DeletionTimestamp == nil {
+			c.after(ctx, 3*time.Second, pod, func() {
+				zero := int64(0)
+				c.w.User().Delete(ctx, core.Pod, pod.Namespace, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &pod.UID}})
+			})
+		}
+	case pod.Spec.NodeName == "":
+		c.patch(ctx, core.Pod, pod, "", map[string]any{"spec": map[string]any{"nodeName": "node-1"}})
+	case ch.Old == nil || ch.Old.(*corev1.Pod).Spec.NodeName == "":
+		if pod.Annotations["test/start"] == "never" {
+			return
+		}
+		c.after(ctx, time.Second, pod, func() {
+			c.patch(ctx, core.Pod, pod, "status", map[string]any{"status": map[string]any{"phase": "Running", "conditions": []corev1.PodCondition{
+				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
+			}}})
+		})
+	}
+}
+
+// after does something for a pod later, unless its node is silent by then.
+func (c *cluster) after(ctx context.Context, d time.Duration, pod *corev1.Pod, do func()) {
+	c.kubelets.Go(func() {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return
+		}
+		c.mu.Lock()
+		silent := c.silent[pod.Spec.NodeName]
+		c.mu.Unlock()
+		if !silent {
+			do()
+		}
+	})
+}
+
+func (c *cluster) patch(ctx context.Context, k *kinds.Kind, obj kinds.Object, sub string, change any) {
+	data, err := json.Marshal(change)
+	if err != nil {
+		c.t.Error(err)
+	}
+	_, err = c.w.User().Patch(ctx, k, obj.GetNamespace(), obj.GetName(), types.MergePatchType, data, sub, metav1.PatchOptions{})
+	if err != nil && ctx.Err() == nil {
+		c.log.Debug("the kubelet's write failed", "object", obj.GetName(), "error", err)
+	}
+}
+
+// node makes a node that renews its Lease every ten seconds, until it is told to be silent.
+func (c *cluster) node(ctx context.Context, name string) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelOSStable: "linux"}}}
+	if _, err := c.w.User().Create(ctx, core.Node, node, metav1.CreateOptions{}); err != nil {
+		c.t.Error(err)
+	}
+	c.patch(ctx, core.Node, node, "status", map[string]any{"status": map[string]any{"conditions": []corev1.NodeCondition{
+		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()},
+	}}})
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: corev1.NamespaceNodeLease}}
+	if _, err := c.w.User().Create(ctx, coordination.Lease, lease, metav1.CreateOptions{}); err != nil {
+		c.t.Error(err)
+	}
+	c.kubelets.Go(func() {
+		for ctx.Err() == nil {
+			c.mu.Lock()
+			silent := c.silent[name]
+			c.mu.Unlock()
+			if !silent {
+				c.patch(ctx, coordination.Lease, lease, "", map[string]any{"spec": map[string]any{"renewTime": metav1.NowMicro()}})
+			}
+			select {
+			case <-time.After(10 * time.Second):
+			case <-ctx.Done():
+			}
+		}
+	})
+}
