@@ -96,8 +96,9 @@ func runCorpus(t *testing.T, door string, overlay, before []byte) string {
 	var warnings []string
 	if door == "create" {
 		k.BeforeCreate(pod)
-		errs = append(meta.ValidateCreate(pod, k), k.Validate(pod)...)
-		warnings = k.Warnings(pod, nil)
+		if errs = append(meta.ValidateCreate(pod, k), k.Validate(pod)...); len(errs) == 0 {
+			warnings = k.Warnings(pod, nil)
+		}
 	} else {
 		old := corpusPod(t, before)
 		pod.UID, old.UID, pod.ResourceVersion, old.ResourceVersion = "u", "u", "1", "1"

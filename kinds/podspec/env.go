@@ -202,7 +202,8 @@ func (c *checker) resourceFieldRef(p *field.Path, r *corev1.ResourceFieldSelecto
 	if r.Divisor.IsZero() {
 		return
 	}
-	divisor := r.Divisor.String()
+	q := r.Divisor // String keeps what it made
+	divisor := q.String()
 	bytes := func(what string) {
 		if !byteDivisors.Has(divisor) {
 			c.invalid(p.Child("divisor"), r.Resource,
