@@ -11,7 +11,8 @@ import (
 // batchEvents is about how many events one Next delivers; never less than a whole commit.
 const batchEvents = 512
 
-// watcher is a cursor into the event log of its table. It begins on disk when the log in memory does not reach back so far.
+// watcher is a cursor into the event log of its table, or into the log on disk when that in memory does not reach back so far. One that is so slow
+// that its place has left the window on disk too is cut off with ErrExpired.
 type watcher struct {
 	s     *Store
 	query store.WatchQuery
@@ -130,10 +131,12 @@ func (w *watcher) take() (evs []store.Event, more bool, err error) {
 	t := s.tables[w.query.Prefix]
 	w.buf = w.buf[:0]
 	if w.behind {
-		if evs, err = w.readMemory(&t.log); err != nil {
-			w.endLocked(err)
-			return nil, false, err
+		if w.seq < t.log.first {
+			// Too slow for memory. The window on disk may still have what it missed; when not, the watch ends there.
+			w.behind, w.onDisk, w.cursor = false, true, w.sent
+			return nil, true, nil
 		}
+		evs = w.readMemory(&t.log)
 	}
 	if !w.behind && w.progress {
 		w.progress = false
@@ -151,18 +154,15 @@ func (w *watcher) take() (evs []store.Event, more bool, err error) {
 }
 
 // readMemory reads the next events that are selected. Without a selection, and within a block, they are not even copied.
-func (w *watcher) readMemory(l *eventLog) ([]store.Event, error) {
+func (w *watcher) readMemory(l *eventLog) []store.Event {
 	read := 0
 	for w.seq < l.end {
-		if w.seq < l.first {
-			return nil, store.ErrExpired
-		}
 		evs, whole := l.read(w.seq)
 		w.seq += uint64(len(evs))
 		read += len(evs)
 		if w.query.Selector == nil && w.query.Namespace == "" && w.seq == l.end && len(w.buf) == 0 {
 			w.behind = false
-			return evs, nil
+			return evs
 		}
 		for i := range evs {
 			if w.selects(&evs[i]) {
@@ -174,7 +174,7 @@ func (w *watcher) readMemory(l *eventLog) ([]store.Event, error) {
 		}
 	}
 	w.behind = w.seq < l.end
-	return w.buf, nil
+	return w.buf
 }
 
 func (w *watcher) selects(ev *store.Event) bool {
