@@ -59,7 +59,7 @@ $(CARRIED)/kubectl: $(MODFILES) cmd/kubectl/main.go
 	  -o $@ ./cmd/kubectl
 	@touch $@
 
-$(CARRIED)/cni: $(MODFILES) hack/cni.sh
+$(CARRIED)/cni: $(MODFILES) hack/cni.sh $(wildcard network/podnet/*.go network/podnet/portmap/*.go)
 	@echo "building the CNI plugins"
 	@mkdir -p $(CARRIED)
 	@GO=$(GO) hack/cni.sh .cache/src/cni $@

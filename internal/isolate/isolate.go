@@ -97,15 +97,15 @@ func prepare() error {
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("make mounts shared: %w", err)
-	}
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
 	// sysfs shows the network namespace that mounted it; the cgroup file systems below it have to be seen through the new one.
 	if err := remountSys(); err != nil {
 		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("make mounts shared: %w", err)
 	}
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {

@@ -52,7 +52,6 @@ func containerdConfig(o EmbeddedOptions, h hostFacts) map[string]map[string]any 
 				"runtimes": map[string]any{
 					"runc": map[string]any{
 						"runtime_type": "io.containerd.runc.v2",
-						"runtime_path": o.Shim,
 						"sandboxer":    "podsandbox",
 						"options": map[string]any{
 							"BinaryName":    o.Runc,
@@ -67,8 +66,10 @@ func containerdConfig(o EmbeddedOptions, h hostFacts) map[string]map[string]any 
 			"unpack_config": []map[string]any{{"platform": platform(), "snapshotter": h.snapshotter(), "differ": "walking"}},
 		},
 	}
+	shim := map[string]any{}
 	if h.shimSocketOK {
-		c["io.containerd.shim.v1.manager"] = map[string]any{"socket_dir": filepath.Join(o.State, "s")}
+		shim["socket_dir"] = filepath.Join(o.State, "s")
 	}
+	c["io.containerd.shim.v1.manager"] = shim
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,12 +97,20 @@ func Embedded(ctx context.Context, o EmbeddedOptions) (_ *Daemon, err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("container runtime: needs root to make containers; run as root, or without a node (tenet server)")
 	}
-	for _, p := range []string{o.Runc, o.Shim} {
+	for name, p := range map[string]string{"runc": o.Runc, "containerd-shim-runc-v2": o.Shim} {
+		if filepath.Base(p) != name {
+			return nil, fmt.Errorf("container runtime: %s must be a file of the name %s", p, name)
+		}
 		if _, err := os.Stat(p); err != nil {
 			return nil, fmt.Errorf("container runtime: %w", err)
 		}
 	}
 	if err := makeDirs(o); err != nil {
+		return nil, fmt.Errorf("container runtime: %w", err)
+	}
+
+	// containerd looks for the shim, and the shim for runc, by name on PATH. (Its runtime_path setting costs an execution of the shim for every task.)
+	if err := prependPath(filepath.Dir(o.Shim), filepath.Dir(o.Runc)); err != nil {
 		return nil, fmt.Errorf("container runtime: %w", err)
 	}
 
@@ -164,6 +173,16 @@ func makeDirs(o EmbeddedOptions) error {
 		return err
 	}
 	return os.MkdirAll(o.CNIConfDir, 0o755)
+}
+
+// prependPath makes this process and its children look in dirs first.
+func prependPath(dirs ...string) error {
+	path := filepath.SplitList(os.Getenv("PATH"))
+	for _, dir := range slices.Backward(dirs) {
+		path = slices.DeleteFunc(path, func(p string) bool { return p == dir })
+		path = slices.Insert(path, 0, dir)
+	}
+	return os.Setenv("PATH", strings.Join(path, string(filepath.ListSeparator)))
 }
 
 // load starts containerd's plugins in the order of their dependencies. The channel is closed when all that said they need longer are ready.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 
 	"github.com/containerd/log"
@@ -31,6 +32,17 @@ func captureLogs(ctx context.Context, logger *slog.Logger, fail func(error)) con
 	return log.WithLogger(ctx, logrus.NewEntry(own))
 }
 
+// harmless are warnings and errors of containerd that happen in normal operation.
+func harmless(message string) bool {
+	switch {
+	case message == "copy shim log", // every end of a pod
+		strings.HasPrefix(message, "failed to load cni during init"), // the pod network is set up later
+		strings.HasPrefix(message, "failed check for fsverity support"):
+		return true
+	}
+	return false
+}
+
 // current receives containerd's global log: there is one for the process, so there is one here.
 var current atomic.Pointer[slog.Logger]
 
@@ -51,6 +63,9 @@ func (h logHook) Fire(e *logrus.Entry) error {
 		level = slog.LevelWarn
 	case logrus.InfoLevel:
 		level = slog.LevelInfo
+	}
+	if harmless(e.Message) {
+		level = slog.LevelDebug
 	}
 	attrs := make([]slog.Attr, 0, len(e.Data)+1)
 	attrs = append(attrs, slog.String("detail", e.Message))
