@@ -5,9 +5,13 @@
 package meta
 
 import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/tenet-run/tenet/kinds"
@@ -18,16 +22,35 @@ var root = field.NewPath("metadata")
 // ValidateCreate says what is wrong with a new object's metadata. The name has been generated and the namespace of the request set already.
 func ValidateCreate(obj metav1.Object, k *kinds.Kind) field.ErrorList {
 	errs := validation.ValidateObjectMetaAccessor(obj, k.Namespaced, k.ValidName, root)
-	if len(errs) > 0 {
-		return errs
+	if len(errs) == 0 {
+		// Whatever a kind thinks of names, a name must be one segment of a URL.
+		for _, detail := range path.ValidatePathSegmentName(obj.GetName(), false) {
+			errs = append(errs, field.Invalid(root.Child("name"), obj.GetName(), detail))
+		}
 	}
-	// Whatever a kind thinks of names, a name must be one segment of a URL.
-	return validation.ValidateObjectMetaAccessor(obj, k.Namespaced, path.ValidatePathSegmentName, root)
+	return append(errs, finalizers(obj)...)
 }
 
 // ValidateUpdate says what is wrong with a change of metadata. Names are not checked against the kind's rule again: an object that is stored may
 // be changed even if the rule has become stricter since.
 func ValidateUpdate(new, old metav1.Object) field.ErrorList {
 	errs := validation.ValidateObjectMetaAccessor(new, old.GetNamespace() != "", path.ValidatePathSegmentName, root)
-	return append(errs, validation.ValidateObjectMetaAccessorUpdate(new, old, root)...)
+	errs = append(errs, validation.ValidateObjectMetaAccessorUpdate(new, old, root)...)
+	return append(errs, finalizers(new)...)
+}
+
+// finalizers: in built-in kinds a finalizer without a domain is one of Kubernetes' own.
+func finalizers(obj metav1.Object) field.ErrorList {
+	var errs field.ErrorList
+	for i, name := range obj.GetFinalizers() {
+		if _, custom := obj.(*unstructured.Unstructured); custom {
+			break
+		}
+		switch {
+		case strings.Contains(name, "/"), name == string(corev1.FinalizerKubernetes), name == metav1.FinalizerOrphanDependents, name == metav1.FinalizerDeleteDependents:
+		default:
+			errs = append(errs, field.Invalid(root.Child("finalizers").Index(i), name, "name is neither a standard finalizer name nor is it fully qualified"))
+		}
+	}
+	return errs
 }
