@@ -190,7 +190,11 @@ func (r *Recorder) EventField(k *kinds.Kind, about kinds.Object, _, eventType, r
 	if r.counts == nil {
 		r.counts = map[string]int{}
 	}
-	r.counts[fmt.Sprintf("%s %s %s %s: %s", k.Singular, about.GetName(), eventType, reason, podName.ReplaceAllString(message, "$1*"))]++
+	name := about.GetName()
+	if about.GetGenerateName() != "" {
+		name = about.GetGenerateName() + "*"
+	}
+	r.counts[fmt.Sprintf("%s %s %s %s: %s", k.Singular, name, eventType, reason, podName.ReplaceAllString(message, "$1*"))]++
 }
 
 // Take returns what was recorded since the last call, sorted and counted.

@@ -361,3 +361,21 @@ func (c cache) Follow(ctx context.Context, k *kinds.Kind, namespace string, _ cl
 		handle(e.change)
 	}
 }
+
+// Surplus is how many active pods of the owner of a pod there are beyond the owner's replicas, for use in Before and After.
+func (w *World) Surplus(pods, owners *kinds.Kind, namespace, pod string, active func(kinds.Object) bool, replicas func(kinds.Object) int) int {
+	obj := w.live[pods][id{namespace, pod}]
+	if obj == nil {
+		return 0
+	}
+	ref := metav1.GetControllerOfNoCopy(obj)
+	if ref == nil {
+		return 0
+	}
+	owner := w.live[owners][id{namespace, ref.Name}]
+	if owner == nil {
+		return 0
+	}
+	have := w.live.list(pods, func(o kinds.Object) bool { return metav1.IsControlledBy(o, owner) && active(o) })
+	return len(have) - replicas(owner)
+}
