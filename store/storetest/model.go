@@ -196,8 +196,8 @@ func testModel(t *testing.T, open func() store.Store) {
 		})
 	}
 	wg.Wait()
-	close(stop)
 	commit(t, s, set(key("x", "end"), "end"))
+	close(stop)
 	acked[s.Revision()] = set(key("x", "end"), "end")
 	watchers.Wait()
 	select {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -18,8 +19,8 @@ import (
 // Env makes a fresh place for a store and returns a function that opens it. What was closed can be opened again and holds what it held.
 type Env func(t *testing.T) (open func() store.Store)
 
-// Run runs the suite.
-func Run(t *testing.T, env Env) {
+// Run runs the suite, apart from what is named in skip.
+func Run(t *testing.T, env Env, skip ...string) {
 	for _, c := range []struct {
 		name string
 		f    func(*testing.T, func() store.Store)
@@ -49,6 +50,9 @@ func Run(t *testing.T, env Env) {
 		{"Linearizable", testLinearizable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if slices.Contains(skip, c.name) {
+				t.Skip("not for this configuration")
+			}
 			c.f(t, env(t))
 		})
 	}
