@@ -81,8 +81,8 @@ func (k *Kubelet) running(w http.ResponseWriter, r *http.Request) (id string) {
 	return id
 }
 
-// flag reads an option that kubectl's API spells one way and the kubelet's another.
-func flag(q url.Values, names ...string) bool {
+// isSet reads an option that kubectl's API spells one way and the kubelet's another.
+func isSet(q url.Values, names ...string) bool {
 	for _, n := range names {
 		if v := q.Get(n); v == "1" || v == "true" {
 			return true
@@ -97,7 +97,7 @@ func (k *Kubelet) serveExec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
-	req := &runtimeapi.ExecRequest{ContainerId: id, Cmd: q["command"], Tty: flag(q, "tty"), Stdin: flag(q, "input", "stdin"), Stdout: flag(q, "output", "stdout"), Stderr: flag(q, "error", "stderr")}
+	req := &runtimeapi.ExecRequest{ContainerId: id, Cmd: q["command"], Tty: isSet(q, "tty"), Stdin: isSet(q, "input", "stdin"), Stdout: isSet(q, "output", "stdout"), Stderr: isSet(q, "error", "stderr")}
 	req.Stderr = req.Stderr && !req.Tty
 	if !req.Stdin && !req.Stdout && !req.Stderr {
 		http.Error(w, "you must specify at least 1 of stdin, stdout, stderr", http.StatusBadRequest)
@@ -113,7 +113,7 @@ func (k *Kubelet) serveAttach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
-	req := &runtimeapi.AttachRequest{ContainerId: id, Stdin: flag(q, "input", "stdin"), Stdout: flag(q, "output", "stdout"), Stderr: flag(q, "error", "stderr")}
+	req := &runtimeapi.AttachRequest{ContainerId: id, Stdin: isSet(q, "input", "stdin"), Stdout: isSet(q, "output", "stdout"), Stderr: isSet(q, "error", "stderr")}
 	// Whether there is a terminal is the container's property, not the caller's.
 	if wk := k.find(w, r); wk != nil {
 		if c := findContainer(wk.current(), r.PathValue("container")); c != nil {
@@ -215,7 +215,7 @@ func (k *Kubelet) servePods(w http.ResponseWriter, r *http.Request) {
 // logOptions reads the query of a request for logs.
 func logOptions(q url.Values, now time.Time) (o logs.Options, previous, stdout, stderr bool, err error) {
 	o = logs.All
-	o.Follow, o.Timestamps, previous = flag(q, "follow"), flag(q, "timestamps"), flag(q, "previous")
+	o.Follow, o.Timestamps, previous = isSet(q, "follow"), isSet(q, "timestamps"), isSet(q, "previous")
 	number := func(name string, to *int64) {
 		if v := q.Get(name); v != "" && err == nil {
 			if *to, err = strconv.ParseInt(v, 10, 64); err == nil && *to < 0 {

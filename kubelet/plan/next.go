@@ -317,6 +317,9 @@ func (s *State) crashUntil(name string, dead *Container) time.Time {
 	if dead == nil || dead.Phase != Exited {
 		return time.Time{}
 	}
+	if _, starting := s.Busy[Action{Do: StartOne, Container: name}.Key()]; starting {
+		return time.Time{} // the backoff is already that of the next end
+	}
 	return s.Backoff[name].Until(dead.FinishedAt)
 }
 
