@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
@@ -41,8 +42,8 @@ type Config struct {
 	RequestTimeout time.Duration
 	// CacheBytes bounds the memory of encoded bodies that are kept for the next reader. 64 MiB when 0.
 	CacheBytes int64
-	// Types gives the structured-merge schema of a served version, for server-side apply. Nil: that of client-go.
-	Types TypeSource
+	// Types is the structured-merge schema of the kinds, for server-side apply. Nil: that of the built-in kinds.
+	Types managedfields.TypeConverter
 }
 
 // Observation is what a finished request looked like, for metrics.

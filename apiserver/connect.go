@@ -11,6 +11,7 @@ import (
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/tenet-run/tenet/apiserver/admission"
 	"github.com/tenet-run/tenet/apiserver/connect"
@@ -51,6 +52,12 @@ func (x *exchange) connect() {
 		x.fail(apierrors.NewBadRequest("dryRun is not supported"))
 		return
 	}
+	name := x.name
+	if x.sub.Name == "proxy" { // whose object may be named with a scheme and a port: "https:web:8443"
+		if _, bare, _, ok := utilnet.SplitSchemeNamePort(name); ok {
+			x.name = bare
+		}
+	}
 	rec, err := x.record()
 	if err != nil {
 		x.fail(err)
@@ -62,6 +69,7 @@ func (x *exchange) connect() {
 		return
 	}
 	a := x.admissionRequest(admission.Connect, nil, obj, false, nil)
+	defer a.Finish()
 	if err := x.mutate(a); err != nil {
 		x.fail(err)
 		return
@@ -72,7 +80,7 @@ func (x *exchange) connect() {
 	}
 	x.observe(0, true)
 	q := x.connectRequest(obj)
-	q.Options = x.values()
+	q.Name, q.Options = name, x.values()
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	defer context.AfterFunc(x.stop, cancel)()

@@ -49,6 +49,7 @@ func (c *call) create(obj kinds.Object, opts *metav1.CreateOptions) (result, err
 		return result{}, err
 	}
 	r := c.admissionRequest(admission.Create, obj, nil, isDryRun(opts.DryRun), opts)
+	defer r.Finish()
 	if c.kind.Storage.Prefix == "namespaces" && r.Namespace == "" {
 		r.Namespace = obj.GetName() // a namespace is in its own scope
 	}

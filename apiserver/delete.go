@@ -24,6 +24,8 @@ type deletion struct {
 	none bool
 	// gone: the write removes the object; otherwise it marks it.
 	gone bool
+	// held: the object waits for finalizers already, and is what the answer shows.
+	held bool
 	// object is the state that the answer shows, private to the call.
 	object kinds.Object
 }
@@ -72,7 +74,7 @@ func (c *call) delete(opts *metav1.DeleteOptions) (result, error) {
 
 // deleted is the answer to a delete that left no record behind: the object as it was, or a Status, as the kind's clients expect.
 func (c *call) deleted(d deletion) (result, error) {
-	if !d.gone && !d.none || c.kind.ReturnDeleted {
+	if !d.gone && !d.none || d.held || c.kind.ReturnDeleted {
 		v, err := c.view(d.object)
 		return result{object: v, deleted: d.gone}, err
 	}
@@ -107,7 +109,6 @@ func (c *call) planDelete(rec *store.Record, opts *metav1.DeleteOptions) (deleti
 	if err := c.allow(r); err != nil {
 		return deletion{}, err
 	}
-	before := len(obj.GetFinalizers())
 	obj.SetFinalizers(c.deletionFinalizers(obj, opts))
 	waits := len(obj.GetFinalizers()) > 0 || c.kind.Finalizing != nil && c.kind.Finalizing(obj)
 	expect := store.Expect{Revision: rec.Revision}
@@ -117,10 +118,6 @@ func (c *call) planDelete(rec *store.Record, opts *metav1.DeleteOptions) (deleti
 	}
 	if !graceful {
 		// What waits only for finalizers has no grace left.
-		if shared.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) == before && seconds != nil && *seconds == 0 && !c.changesOnDelete(obj) {
-			setRevision(obj, rec.Revision)
-			return deletion{none: true, object: obj}, nil
-		}
 		if obj.GetDeletionTimestamp() == nil && obj.GetGeneration() > 0 && c.kind.Finalizing == nil {
 			obj.SetGeneration(obj.GetGeneration() + 1)
 		}
@@ -143,13 +140,11 @@ func (c *call) planDelete(rec *store.Record, opts *metav1.DeleteOptions) (deleti
 	}
 	setRevision(obj, rec.Revision)
 	if same(rec, &w) {
-		return deletion{none: true, object: obj}, nil
+		return deletion{none: true, held: true, object: obj}, nil
 	}
 	w.Expect = expect
 	return deletion{write: w, object: obj}, nil
 }
-
-func (c *call) changesOnDelete(kinds.Object) bool { return c.kind.OnDelete != nil }
 
 func checkPreconditions(gk schema.GroupKind, obj kinds.Object, p *metav1.Preconditions) error {
 	if p == nil {

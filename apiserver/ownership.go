@@ -31,14 +31,6 @@ func (c *call) ownership() (*ownership, error) {
 	if o, ok := c.owners.Load(key); ok {
 		return o.(*ownership), nil
 	}
-	types := managedfields.NewDeducedTypeConverter()
-	if c.cfg.Types != nil {
-		t, err := c.cfg.Types.TypeConverter(c.kind, c.served)
-		if err != nil {
-			return nil, fmt.Errorf("schema of %s: %w", c.gvk(), err)
-		}
-		types = t
-	}
 	resets := c.kind.Resets
 	if c.sub != nil {
 		resets = c.sub.Resets
@@ -58,7 +50,7 @@ func (c *call) ownership() (*ownership, error) {
 		}
 	}
 	conv := converter{kind: c.kind}
-	build := managedfields.NewDefaultFieldManager
+	build, types := managedfields.NewDefaultFieldManager, c.cfg.Types
 	if conv.custom() {
 		build = managedfields.NewDefaultCRDFieldManager
 	}

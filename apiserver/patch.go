@@ -129,6 +129,14 @@ func (c *call) written(old kinds.Object, in runtime.Object) (kinds.Object, error
 	return obj, nil
 }
 
+// jsonPatchOp is what a JSON patch is made of, for a strict reader.
+type jsonPatchOp struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	From  string `json:"from"`
+	Value any    `json:"value"`
+}
+
 // patcher applies one patch, as often as the change is tried.
 type patcher struct {
 	*call
@@ -197,12 +205,7 @@ func (p *patcher) patchJSON(original []byte) (patched []byte, strict []error, er
 		return patched, strict, err
 	}
 	if validate {
-		var ops []struct {
-			Op    string `json:"op"`
-			Path  string `json:"path"`
-			From  string `json:"from"`
-			Value any    `json:"value"`
-		}
+		var ops []jsonPatchOp
 		if strict, err = kjson.UnmarshalStrict(p.data, &ops); err != nil {
 			return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
 		}

@@ -22,7 +22,7 @@ func selector(k *kinds.Kind, s *kinds.Served, labelSelector, fieldSelector, name
 	if labelSelector != "" {
 		l, err := labels.Parse(labelSelector)
 		if err != nil {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("unable to parse requirement: %v", err))
+			return nil, apierrors.NewBadRequest(err.Error())
 		}
 		if !l.Empty() {
 			sel.Labels, empty = l, false

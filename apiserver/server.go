@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenet-run/tenet/apiserver/encode"
 	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/kinds/openapi"
 	"github.com/tenet-run/tenet/store"
 )
 
@@ -44,6 +45,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.RequestTimeout == 0 {
 		cfg.RequestTimeout = 60 * time.Second
+	}
+	if cfg.Types == nil {
+		cfg.Types = openapi.TypeConverter()
 	}
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = 64 << 20

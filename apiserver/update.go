@@ -134,6 +134,7 @@ func (c *call) tryChange(ch *change) (out result, again bool, err error) {
 		}
 	}
 	r := c.admissionRequest(admission.Update, obj, old, ch.dryRun, ch.update)
+	defer r.Finish()
 	r.In = ch.in
 	if err := c.mutate(r); err != nil {
 		return out, false, err
@@ -283,6 +284,7 @@ func (c *call) createOnChange(ch *change) (out result, again bool, err error) {
 		}
 	}
 	r := c.admissionRequest(admission.Create, obj, nil, ch.dryRun, ch.create)
+	defer r.Finish()
 	if err := c.mutate(r); err != nil {
 		return out, false, err
 	}
