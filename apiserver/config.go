@@ -57,6 +57,6 @@ type Observation struct {
 	Duration time.Duration
 	// Bytes is the size of the response's body before compression; Count is the number of objects of a list or events of a watch.
 	Bytes, Count int64
-	// Began is true for the call at the start of a long-running request (watch, connect), whose end is reported by another call.
-	Began bool
+	// Began is true for the call at the start of a long-running request (watch, connect), whose end is reported by another call, with Ended.
+	Began, Ended bool
 }

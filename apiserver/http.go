@@ -113,6 +113,7 @@ type exchange struct {
 	r       *http.Request
 	verb    string
 	metered string // the verb as metrics name it
+	begun   bool   // the start of a long-running request was reported
 	count   int64
 	dryRun  bool
 	query   url.Values
@@ -171,6 +172,8 @@ func (x *exchange) observe(took time.Duration, began bool) {
 			o.Scope = "cluster"
 		}
 	}
+	o.Ended = x.begun && !began
+	x.begun = x.begun || began
 	x.cfg.Observe(o)
 }
 

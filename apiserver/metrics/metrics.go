@@ -124,8 +124,10 @@ func (m *Metrics) Observe(o apiserver.Observation) {
 		return
 	}
 	s.requests.Inc()
-	if s.longRunning != nil {
-		s.longRunning.Dec()
+	if o.Ended {
+		if s.longRunning != nil {
+			s.longRunning.Dec()
+		}
 	} else {
 		seconds := o.Duration.Seconds()
 		s.duration.Observe(seconds)

@@ -85,12 +85,16 @@ func TestLongRunning(t *testing.T) {
 	m.Observe(begin)
 	m.Observe(begin)
 	want(t, m, `apiserver_longrunning_requests{`+labels+`} 2`)
-	w.Code, w.Count, w.Duration = 200, 41, time.Hour
+	// One that was refused before it began is not one that has ended.
+	w.Code = 403
+	m.Observe(w)
+	want(t, m, `apiserver_longrunning_requests{`+labels+`} 2`)
+	w.Code, w.Count, w.Duration, w.Ended = 200, 41, time.Hour, true
 	m.Observe(w)
 	want(t, m, `apiserver_longrunning_requests{`+labels+`} 1`,
 		`apiserver_watch_events_total{group="",resource="pods",version="v1"} 41`,
 		`apiserver_request_total{code="200",component="apiserver",dry_run="",group="",resource="pods",scope="cluster",subresource="",verb="WATCH",version="v1"} 1`)
-	if got := read(t, m); strings.Contains(got, `apiserver_request_duration_seconds_count{`+labels) {
+	if got := read(t, m); !strings.Contains(got, `apiserver_request_sli_duration_seconds_count{`+labels+"} 1\n") { // the refused one
 		t.Error("the life of a watch was counted as latency")
 	}
 }
