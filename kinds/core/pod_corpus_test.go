@@ -18,7 +18,10 @@ import (
 	"github.com/tenet-run/tenet/kinds/meta"
 )
 
-var rewrite = flag.Bool("rewrite", false, "rewrite what the pod corpus wants")
+var (
+	rewrite      = flag.Bool("rewrite", false, "rewrite what the pod corpus wants")
+	defaultsFile = flag.String("defaults", "", "write the defaulted pods of the corpus to this file, for test/oracle")
+)
 
 // The corpus: testdata/pod/DOOR*.txtar, where DOOR is create, or the door through which "NAME" changes "NAME/old". Each file is merged into this pod.
 // "NAME/want" are the errors and warnings. test/oracle runs upstream's code on the same files.
@@ -52,6 +55,7 @@ func TestPodCorpus(t *testing.T) {
 		t.Fatalf("no corpus: %v", err)
 	}
 	cases := 0
+	var defaulted strings.Builder
 	for _, file := range files {
 		ar, err := txtar.ParseFile(file)
 		if err != nil {
@@ -73,6 +77,11 @@ func TestPodCorpus(t *testing.T) {
 				continue
 			}
 			cases++
+			data, err := json.Marshal(corpusPod(t, f.Data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defaulted.WriteString(filepath.Base(file) + " " + name + "\t" + string(data) + "\n")
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+name, func(t *testing.T) {
 				got := runCorpus(t, door, f.Data, parts[name+"/old"])
 				out.Files = append(out.Files, f, txtar.File{Name: name + "/want", Data: []byte(got)})
@@ -85,6 +94,11 @@ func TestPodCorpus(t *testing.T) {
 			if err := os.WriteFile(file, txtar.Format(out), 0o644); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+	if *defaultsFile != "" {
+		if err := os.WriteFile(*defaultsFile, []byte(defaulted.String()), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 	t.Logf("%d cases", cases)
@@ -127,4 +141,3 @@ func runCorpus(t *testing.T, door string, overlay, before []byte) string {
 	}
 	return b.String()
 }
-

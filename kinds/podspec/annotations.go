@@ -110,11 +110,14 @@ func (c *checker) profilesMatch(p *field.Path, annotations map[string]string, sp
 		return
 	}
 	containersAt(spec, p, func(ctr *corev1.Container, p *field.Path) {
+		value, ok := annotations[appArmorAnnotations+ctr.Name]
 		profile := appArmor
 		if sc := ctr.SecurityContext; sc != nil && sc.AppArmorProfile != nil {
 			profile = sc.AppArmorProfile
+		} else if ok && c.isPod && appArmorOfAnnotation(value) != nil {
+			return // becomes the container's own, see AppArmorFields
 		}
-		if value, ok := annotations[appArmorAnnotations+ctr.Name]; ok && profile != nil {
+		if ok && profile != nil {
 			c.appArmorMatches(p.Child("securityContext", "appArmorProfile"), value, profile)
 		}
 	})

@@ -3,6 +3,7 @@ package podspec
 import (
 	_ "crypto/sha256" // digests in image references are checked
 	_ "crypto/sha512"
+	"maps"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -39,11 +40,37 @@ func SetDefaults(spec *corev1.PodSpec) {
 }
 
 // SetTemplateDefaults sets the defaults of a template.
-func SetTemplateDefaults(t *corev1.PodTemplateSpec) { SetDefaults(&t.Spec) }
+func SetTemplateDefaults(t *corev1.PodTemplateSpec) {
+	t.Annotations = withoutInitContainers(t.Annotations)
+	SetDefaults(&t.Spec)
+}
+
+// initContainerAnnotations held init containers before there was a field. No object keeps them.
+var initContainerAnnotations = []string{"pod.beta.kubernetes.io/init-containers", "pod.alpha.kubernetes.io/init-containers",
+	"pod.beta.kubernetes.io/init-container-statuses", "pod.alpha.kubernetes.io/init-container-statuses"}
+
+func withoutInitContainers(annotations map[string]string) map[string]string {
+	for _, key := range initContainerAnnotations {
+		if _, ok := annotations[key]; ok {
+			kept := maps.Clone(annotations)
+			for _, key := range initContainerAnnotations {
+				delete(kept, key)
+			}
+			return kept
+		}
+	}
+	return annotations
+}
 
 // SetPodDefaults sets the defaults of a pod, which has some that templates do not have.
 func SetPodDefaults(pod *corev1.Pod) {
 	spec := &pod.Spec
+	pod.Annotations = withoutInitContainers(pod.Annotations)
+	if grace := spec.TerminationGracePeriodSeconds; grace != nil && *grace < 0 {
+		one := int64(1)
+		spec.TerminationGracePeriodSeconds = &one
+	}
+	setAddressDefaults(&pod.Status)
 	for i := range spec.Containers {
 		requestLimits(&spec.Containers[i].Resources)
 	}
@@ -70,6 +97,16 @@ func SetPodDefaults(pod *corev1.Pod) {
 	if r := pod.Status.Resources; r != nil {
 		roundUp(r.Limits)
 		roundUp(r.Requests)
+	}
+}
+
+// setAddressDefaults keeps the one address and the list of addresses in step; node agents that know only the one are right.
+func setAddressDefaults(s *corev1.PodStatus) {
+	switch {
+	case s.PodIP != "" && (len(s.PodIPs) == 0 || s.PodIPs[0].IP != s.PodIP):
+		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
+	case len(s.PodIPs) > 0:
+		s.PodIP = s.PodIPs[0].IP
 	}
 }
 
