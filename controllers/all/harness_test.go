@@ -9,11 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/tenet-run/tenet/apiserver"
+	"github.com/tenet-run/tenet/apiserver/admission"
 	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/controllers/all"
@@ -22,12 +26,17 @@ import (
 	allkinds "github.com/tenet-run/tenet/kinds/all"
 	"github.com/tenet-run/tenet/kinds/coordination"
 	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/store/embedded"
 )
 
 // cluster is all controllers over a world, with kubelets that start pods in a second and stop them in three. It lives in a synctest bubble.
 type cluster struct {
 	t      *testing.T
-	w      *controllerstest.World
+	w      *controllerstest.World // nil over the API server
+	api    client.Client          // what the controllers write with
+	user   client.Client          // what the test and the kubelets write with
+	cache  client.Cache
+	shut   func()
 	kinds  *controllers.KindSet
 	events *controllerstest.Recorder
 	log    *slog.Logger
@@ -41,30 +50,51 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{
-		t: t, w: controllerstest.NewWorld(time.Now), kinds: controllers.NewKindSet(allKinds()...), events: &controllerstest.Recorder{},
-		log: slog.New(slog.DiscardHandler), silent: map[string]bool{},
+	w := controllerstest.NewWorld(time.Now)
+	c := &cluster{t: t, w: w, api: w.Client(), user: w.User(), cache: w.Cache(), shut: func() {}}
+	c.begin()
+	return c
+}
+
+// overServer is a cluster over the API server, in process, on the embedded store in a file system in memory.
+func overServer(t *testing.T) *cluster {
+	st, err := embedded.Open(t.Context(), embedded.Options{Dir: "data", FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
 	}
+	reader := apiserver.NewReader(st)
+	server, err := apiserver.New(apiserver.Config{
+		Store: st, Kinds: allkinds.Kinds(), Admission: []admission.Plugin{admission.NamespaceLifecycle(reader)}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := client.InProcess(server, &user.DefaultInfo{Name: "admin", Groups: []string{user.SystemPrivilegedGroup}})
+	c := &cluster{t: t, api: admin, user: admin, cache: client.InProcessCache(server), shut: func() {
+		server.Close()
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}}
+	lease := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: corev1.NamespaceNodeLease}}
+	if _, err := admin.Create(t.Context(), core.Namespace, lease, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.begin()
+	return c
+}
+
+func (c *cluster) begin() {
+	t := c.t
+	c.kinds, c.events, c.log, c.silent = controllers.NewKindSet(allkinds.Kinds()...), &controllerstest.Recorder{}, slog.New(slog.DiscardHandler), map[string]bool{}
 	if testing.Verbose() {
 		c.log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	c.stopAll = cancel
 	c.kubelets.Go(func() {
-		c.w.Cache().Follow(ctx, core.Pod, "", client.FollowOptions{}, func(ch client.Change) { c.kubelet(ctx, ch) }, nil)
+		c.cache.Follow(ctx, core.Pod, "", client.FollowOptions{}, func(ch client.Change) { c.kubelet(ctx, ch) }, nil)
 	})
-	return c
-}
-
-// allKinds has Pod, whether or not the list of built-in kinds has it already.
-func allKinds() []*kinds.Kind {
-	list := allkinds.Kinds()
-	for _, k := range list {
-		if k == core.Pod {
-			return list
-		}
-	}
-	return append(list, core.Pod)
 }
 
 type testWriter struct{ t *testing.T }
@@ -76,7 +106,7 @@ func (c *cluster) start() {
 	ctx, cancel := context.WithCancel(c.t.Context())
 	c.stopControllers = cancel
 	c.running.Go(func() {
-		deps := controllers.Deps{Client: c.w.Client(), Cache: c.w.Cache(), Recorder: c.events, Logger: c.log}
+		deps := controllers.Deps{Client: c.api, Cache: c.cache, Recorder: c.events, Logger: c.log}
 		if err := controllers.Run(ctx, deps, c.controllers()...); err != nil {
 			c.t.Error(err)
 		}
@@ -96,6 +126,7 @@ func (c *cluster) close() {
 	c.stop()
 	c.stopAll()
 	c.kubelets.Wait()
+	c.shut()
 }
 
 // kubelet plays scheduler and kubelet for a pod that changed.
@@ -109,11 +140,14 @@ func (c *cluster) kubelet(ctx context.Context, ch client.Change) {
 		if old, ok := ch.Old.(*corev1.Pod); !ok || old.DeletionTimestamp == nil {
 			c.after(ctx, 3*time.Second, pod, func() {
 				zero := int64(0)
-				c.w.User().Delete(ctx, core.Pod, pod.Namespace, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &pod.UID}})
+				c.user.Delete(ctx, core.Pod, pod.Namespace, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &pod.UID}})
 			})
 		}
 	case pod.Spec.NodeName == "":
-		c.patch(ctx, core.Pod, pod, "", map[string]any{"spec": map[string]any{"nodeName": "node-1"}})
+		bind := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, Target: corev1.ObjectReference{Kind: "Node", Name: "node-1"}}
+		if _, err := c.user.Post(ctx, core.Pod, pod.Namespace, pod.Name, "binding", bind, metav1.CreateOptions{}); err != nil && ctx.Err() == nil {
+			c.log.Debug("binding failed", "pod", pod.Name, "error", err)
+		}
 	case ch.Old == nil || ch.Old.(*corev1.Pod).Spec.NodeName == "":
 		if pod.Annotations["test/start"] == "never" {
 			return
@@ -148,7 +182,7 @@ func (c *cluster) patch(ctx context.Context, k *kinds.Kind, obj kinds.Object, su
 	if err != nil {
 		c.t.Error(err)
 	}
-	_, err = c.w.User().Patch(ctx, k, obj.GetNamespace(), obj.GetName(), types.MergePatchType, data, sub, metav1.PatchOptions{})
+	_, err = c.user.Patch(ctx, k, obj.GetNamespace(), obj.GetName(), types.MergePatchType, data, sub, metav1.PatchOptions{})
 	if err != nil && ctx.Err() == nil {
 		c.log.Debug("the kubelet's write failed", "object", obj.GetName(), "error", err)
 	}
@@ -157,14 +191,14 @@ func (c *cluster) patch(ctx context.Context, k *kinds.Kind, obj kinds.Object, su
 // node makes a node that renews its Lease every ten seconds, until it is told to be silent.
 func (c *cluster) node(ctx context.Context, name string) {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelOSStable: "linux"}}}
-	if _, err := c.w.User().Create(ctx, core.Node, node, metav1.CreateOptions{}); err != nil {
+	if _, err := c.user.Create(ctx, core.Node, node, metav1.CreateOptions{}); err != nil {
 		c.t.Error(err)
 	}
 	c.patch(ctx, core.Node, node, "status", map[string]any{"status": map[string]any{"conditions": []corev1.NodeCondition{
 		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()},
 	}}})
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: corev1.NamespaceNodeLease}}
-	if _, err := c.w.User().Create(ctx, coordination.Lease, lease, metav1.CreateOptions{}); err != nil {
+	if _, err := c.user.Create(ctx, coordination.Lease, lease, metav1.CreateOptions{}); err != nil {
 		c.t.Error(err)
 	}
 	c.kubelets.Go(func() {

@@ -81,17 +81,17 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		time.Sleep(10 * time.Second)
 		c.change(ctx, "web", `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"img:2"}]}}}}`)
 		foreground := metav1.DeletePropagationForeground
-		if err := c.w.User().Delete(ctx, apps.Deployment, "default", "gone", metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
+		if err := c.user.Delete(ctx, apps.Deployment, "default", "gone", metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if err := c.w.User().Delete(ctx, core.Namespace, "", "doomed", metav1.DeleteOptions{}); err != nil {
+		if err := c.user.Delete(ctx, core.Namespace, "", "doomed", metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(20 * time.Second)
 		c.change(ctx, "web", `{"spec":{"replicas":2}}`)
 		time.Sleep(100 * time.Second)
-		end = c.w.PrintAll(core.Namespace, apps.Deployment, apps.ReplicaSet, core.Pod, core.ServiceAccount, core.ConfigMap, core.Node)
+		end = controllerstest.PrintAll(c.cache, core.Namespace, apps.Deployment, apps.ReplicaSet, core.Pod, core.ServiceAccount, core.ConfigMap, core.Node)
 		writes, surplus = int(count.Load()), int(peak.Load())
 		cancel()
 		<-supervisor
@@ -103,13 +103,13 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 var errCrash = errors.New("crash")
 
 func (c *cluster) must(ctx context.Context, k *kinds.Kind, obj kinds.Object) {
-	if _, err := c.w.User().Create(ctx, k, obj, metav1.CreateOptions{}); err != nil {
+	if _, err := c.user.Create(ctx, k, obj, metav1.CreateOptions{}); err != nil {
 		c.t.Error(err)
 	}
 }
 
 func (c *cluster) change(ctx context.Context, name, patch string) {
-	if _, err := c.w.User().Patch(ctx, apps.Deployment, "default", name, types.MergePatchType, []byte(patch), "", metav1.PatchOptions{}); err != nil {
+	if _, err := c.user.Patch(ctx, apps.Deployment, "default", name, types.MergePatchType, []byte(patch), "", metav1.PatchOptions{}); err != nil {
 		c.t.Error(err)
 	}
 }

@@ -18,12 +18,13 @@ import (
 	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tenet-run/tenet/controllers/controllerstest"
 	"github.com/tenet-run/tenet/kinds"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what the scripts print into testdata")
 
-// TestScripts runs testdata/*.txtar: the commands before the first file, one a line, over the files; the file "want" is what they print.
+// TestScripts runs testdata/*.txtar, over the world in memory and over the real API server, which have to print the same: the commands before the first file, one a line, over the files; the file "want" is what they print.
 //
 //	apply FILE            creates or replaces the objects in a file
 //	patch KIND NAME JSON  merge-patches; KIND/SUB through a subresource. NAME is namespace/name, or a name in the namespace "default"
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := runScript(t, archive)
+			got := runScript(t, archive, newCluster)
 			want := section(archive, "want")
 			if *rewrite {
 				setSection(archive, "want", got)
@@ -52,6 +53,9 @@ func TestScripts(t *testing.T) {
 					t.Fatal(err)
 				}
 				return
+			}
+			if real := runScript(t, archive, overServer); real != want {
+				t.Errorf("%s printed something else over the API server\ngot:\n%s\nwant:\n%s", file, real, want)
 			}
 			if got != want {
 				t.Errorf("%s printed something else (go test -rewrite accepts it, -v shows the log)\ngot:\n%s\nwant:\n%s", file, got, want)
@@ -79,10 +83,10 @@ func setSection(a *txtar.Archive, name, data string) {
 	a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(data)})
 }
 
-func runScript(t *testing.T, archive *txtar.Archive) string {
+func runScript(t *testing.T, archive *txtar.Archive, make func(*testing.T) *cluster) string {
 	var out strings.Builder
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+		c := make(t)
 		defer c.close()
 		c.start()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -112,7 +116,7 @@ func (c *cluster) command(ctx context.Context, out *strings.Builder, archive *tx
 	case "patch":
 		name, sub, _ := strings.Cut(args[1], "/")
 		namespace, object := c.where(name, args[2])
-		_, err := c.w.User().Patch(ctx, c.kind(name), namespace, object, types.MergePatchType, []byte(args[3]), sub, metav1.PatchOptions{})
+		_, err := c.user.Patch(ctx, c.kind(name), namespace, object, types.MergePatchType, []byte(args[3]), sub, metav1.PatchOptions{})
 		return err
 	case "delete":
 		var opts metav1.DeleteOptions
@@ -121,7 +125,7 @@ func (c *cluster) command(ctx context.Context, out *strings.Builder, archive *tx
 			opts.PropagationPolicy = &policy
 		}
 		namespace, object := c.where(args[1], args[2])
-		return c.w.User().Delete(ctx, c.kind(args[1]), namespace, object, opts)
+		return c.user.Delete(ctx, c.kind(args[1]), namespace, object, opts)
 	case "node":
 		c.node(ctx, args[1])
 	case "silence", "wake":
@@ -140,7 +144,7 @@ func (c *cluster) command(ctx context.Context, out *strings.Builder, archive *tx
 		for _, name := range strings.Fields(strings.Join(args[1:], " ")) {
 			list = append(list, c.kind(name))
 		}
-		out.WriteString(c.w.PrintAll(list...))
+		out.WriteString(controllerstest.PrintAll(c.cache, list...))
 	case "events":
 		out.WriteString(c.events.Take())
 	case "restart":
@@ -194,14 +198,14 @@ func (c *cluster) apply(ctx context.Context, text string) error {
 				continue
 			}
 			for _, namespace := range []string{obj.GetNamespace(), ""} {
-				if owner, ok := c.w.Cache().Get(c.kind(strings.ToLower(refs[i].Kind)), namespace, refs[i].Name); ok {
+				if owner, ok := c.cache.Get(c.kind(strings.ToLower(refs[i].Kind)), namespace, refs[i].Name); ok {
 					refs[i].UID = owner.GetUID()
 				}
 			}
 		}
 		obj.SetOwnerReferences(refs)
-		if _, ok := c.w.Cache().Get(k, obj.GetNamespace(), obj.GetName()); !ok {
-			if _, err := c.w.User().Create(ctx, k, obj, metav1.CreateOptions{}); err != nil {
+		if _, ok := c.cache.Get(k, obj.GetNamespace(), obj.GetName()); !ok {
+			if _, err := c.user.Create(ctx, k, obj, metav1.CreateOptions{}); err != nil {
 				return err
 			}
 			continue
@@ -209,7 +213,7 @@ func (c *cluster) apply(ctx context.Context, text string) error {
 		if k.Served[0].Default != nil {
 			k.Served[0].Default(obj)
 		}
-		if _, err := c.w.User().Update(ctx, k, obj, "", metav1.UpdateOptions{}); err != nil {
+		if _, err := c.user.Update(ctx, k, obj, "", metav1.UpdateOptions{}); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/kinds/core"
 )
 
 type worldClient struct {
@@ -138,8 +140,22 @@ func (c worldClient) DeleteCollection(ctx context.Context, k *kinds.Kind, namesp
 	return err
 }
 
-func (c worldClient) Post(context.Context, *kinds.Kind, string, string, string, runtime.Object, metav1.CreateOptions) (runtime.Object, error) {
-	return nil, errors.New("controllerstest: no actions")
+// Post knows one action: binding a pod to a node.
+func (c worldClient) Post(ctx context.Context, k *kinds.Kind, namespace, name, sub string, in runtime.Object, _ metav1.CreateOptions) (runtime.Object, error) {
+	b, ok := in.(*corev1.Binding)
+	if !ok || k != core.Pod || sub != "binding" {
+		return nil, apierrors.NewNotFound(k.GroupResource(), sub)
+	}
+	_, err := c.do(ctx, Write{"create", k, namespace, name, sub}, func() (kinds.Object, error) {
+		old, err := c.w.find(k, namespace, name)
+		if err != nil {
+			return nil, err
+		}
+		pod := old.DeepCopyObject().(*corev1.Pod)
+		pod.Spec.NodeName = b.Target.Name
+		return c.w.put(k, old, pod), nil
+	})
+	return &metav1.Status{Status: metav1.StatusSuccess}, err
 }
 
 // equal compares two states as the API would store them.

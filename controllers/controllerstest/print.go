@@ -39,7 +39,9 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		if st.ObservedGeneration != o.Generation {
 			fmt.Fprintf(&b, " observed=%d of %d", st.ObservedGeneration, o.Generation)
 		}
-		for _, c := range st.Conditions {
+		conditions := slices.Clone(st.Conditions)
+		slices.SortFunc(conditions, func(a, b appsv1.DeploymentCondition) int { return strings.Compare(string(a.Type), string(b.Type)) })
+		for _, c := range conditions {
 			fmt.Fprintf(&b, " %s=%s(%s)", c.Type, c.Status, c.Reason)
 		}
 	case *appsv1.ReplicaSet:
@@ -89,14 +91,12 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 }
 
 // PrintAll is Print of every object of some kinds; what prints alike is counted.
-func (w *World) PrintAll(list ...*kinds.Kind) string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func PrintAll(cache controllers.Reader, list ...*kinds.Kind) string {
 	var b strings.Builder
 	for _, k := range list {
 		var lines []string
 		counts := map[string]int{}
-		for _, obj := range w.live.list(k, func(kinds.Object) bool { return true }) {
+		for _, obj := range cache.List(k, "", nil) {
 			line := Print(k, obj)
 			if counts[line]++; counts[line] == 1 {
 				lines = append(lines, line)
