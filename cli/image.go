@@ -7,13 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"text/tabwriter"
+	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/duration"
-
-	"time"
 
 	"github.com/tenet-run/tenet/internal/images"
 )
@@ -22,6 +21,8 @@ func imageCommand() *cobra.Command {
 	var runDir string
 	c := &cobra.Command{Use: "image", Short: "Load, list, pull and remove this node's images"}
 	c.PersistentFlags().StringVar(&runDir, "run-dir", "/run/tenet", "the --run-dir of tenet up")
+	pull := &cobra.Command{Use: "pull IMAGE...", Short: "Pull images from their registries", Args: cobra.MinimumNArgs(1)}
+	pull.Flags().String("registry-dir", defaultDataDir()+"/certs.d", "how to reach registries: <host>/hosts.toml, as containerd has it")
 	with := func(do func(ctx context.Context, c *cobra.Command, r *containerd.Client, args []string) error) func(*cobra.Command, []string) error {
 		return func(c *cobra.Command, args []string) error {
 			if os.Geteuid() != 0 {
@@ -35,10 +36,11 @@ func imageCommand() *cobra.Command {
 			return do(c.Context(), c, r, args)
 		}
 	}
+	pull.RunE = with(imagePull)
 	c.AddCommand(
 		&cobra.Command{Use: "load FILE...", Short: "Load images from archives (docker save, OCI layout); - is standard input", Args: cobra.MinimumNArgs(1), RunE: with(imageLoad)},
 		&cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List images", Args: cobra.NoArgs, RunE: with(imageList)},
-		&cobra.Command{Use: "pull IMAGE...", Short: "Pull images from their registries", Args: cobra.MinimumNArgs(1), RunE: with(imagePull)},
+		pull,
 		&cobra.Command{Use: "rm IMAGE...", Aliases: []string{"remove"}, Short: "Remove images", Args: cobra.MinimumNArgs(1), RunE: with(imageRemove)},
 	)
 	return c

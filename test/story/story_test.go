@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tenet-run/tenet/internal/isolate"
 )
 
 // cluster is a running tenet with a data directory of its own.
@@ -29,32 +31,7 @@ type cluster struct {
 	env  []string
 }
 
-// inNamespaces runs the calling test again inside namespaces of its own, and skips what follows in the outer process.
-func inNamespaces(t *testing.T) {
-	t.Helper()
-	if os.Getenv("STORY_INSIDE") != "" {
-		return
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("containers need root: run as root (make test does, in CI)")
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-n", "-m", "-p", "--fork", "--mount-proc", "--propagation", "slave", self, "-test.run", "^" + t.Name() + "$", "-test.v", "-test.timeout", "8m"}
-	cmd := exec.Command("unshare", args...)
-	cmd.Env = append(os.Environ(), "STORY_INSIDE=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
-		t.Log(line)
-	}
-	if err != nil {
-		t.Fatalf("in its namespaces the test failed: %v", err)
-	}
-	t.SkipNow()
-}
+func TestMain(m *testing.M) { isolate.Main(m) }
 
 // newCluster prepares network and folders; start starts it.
 func newCluster(t *testing.T) *cluster {
@@ -66,7 +43,7 @@ func newCluster(t *testing.T) *cluster {
 	if _, err := os.Stat(bin); err != nil {
 		t.Skip("bin/tenet is not there: make build")
 	}
-	for _, c := range []string{"mount --make-rshared /", "ip link set lo up", "ip link add v0 type veth peer name v1", "ip addr add 10.123.0.1/24 dev v0",
+	for _, c := range []string{"ip link set lo up", "ip link add v0 type veth peer name v1", "ip addr add 10.123.0.1/24 dev v0",
 		"ip link set v0 up", "ip link set v1 up", "ip route add default via 10.123.0.254"} {
 		if out, err := exec.Command("sh", "-c", c).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", c, err, out)
@@ -276,7 +253,7 @@ spec:
 `
 
 func TestStory(t *testing.T) {
-	inNamespaces(t)
+	isolate.Need(t)
 	c := newCluster(t)
 	image, err := filepath.Abs("../../.cache/images/nginx.tar")
 	if err != nil {
