@@ -183,6 +183,10 @@ type testPod struct{ sandbox, container string }
 
 // runPod starts a sandbox with one container, as the kubelet would.
 func (n *testNode) runPod(ctx context.Context, times *timing, name string, args ...string) (testPod, error) {
+	return n.runImage(ctx, times, name, progImage, args...)
+}
+
+func (n *testNode) runImage(ctx context.Context, times *timing, name, image string, args ...string) (testPod, error) {
 	var p testPod
 	config := n.sandbox(name)
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
@@ -197,7 +201,7 @@ func (n *testNode) runPod(ctx context.Context, times *timing, name string, args 
 	ran := time.Now()
 	c, err := n.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{PodSandboxId: p.sandbox, SandboxConfig: config, Config: &runtimeapi.ContainerConfig{
 		Metadata: &runtimeapi.ContainerMetadata{Name: "main"},
-		Image:    &runtimeapi.ImageSpec{Image: progImage},
+		Image:    &runtimeapi.ImageSpec{Image: image},
 		Args:     args,
 		LogPath:  "main.log",
 		Linux: &runtimeapi.LinuxContainerConfig{
