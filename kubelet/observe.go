@@ -22,7 +22,7 @@ import (
 func (w *worker) observe(ctx context.Context) error {
 	w.mu.Lock()
 	stale := w.stale
-	w.stale = false
+	w.stale, w.behind = false, false
 	w.mu.Unlock()
 	if !stale {
 		return nil
@@ -30,7 +30,7 @@ func (w *worker) observe(ctx context.Context) error {
 	err := w.list(ctx)
 	if err != nil {
 		w.mu.Lock()
-		w.stale = true
+		w.stale, w.behind = true, true
 		w.mu.Unlock()
 	}
 	return err

@@ -30,6 +30,7 @@ type worker struct {
 	pod    *corev1.Pod
 	gone   bool
 	stale  bool // the runtime must be asked again
+	behind bool // an operation has ended since the runtime was last asked
 	orphan bool // made from what the runtime has, not from the API
 
 	stop    *plan.Stop
@@ -147,15 +148,20 @@ func (w *worker) round(ctx context.Context) (next time.Time, done bool) {
 			next = t
 		}
 	}
-	if err := w.observe(ctx); err != nil {
-		if ctx.Err() == nil {
-			w.log.Warn("The runtime could not be asked about a pod", "err", err)
+	for {
+		if err := w.observe(ctx); err != nil {
+			if ctx.Err() == nil {
+				w.log.Warn("The runtime could not be asked about a pod", "err", err)
+			}
+			return time.Now().Add(time.Second), false
 		}
-		return time.Now().Add(time.Second), false
+		w.probe()
+		w.mu.Lock()
+		if !w.behind {
+			break
+		}
+		w.mu.Unlock() // an operation ended while the runtime was asked: what it did may be missing
 	}
-	w.probe()
-
-	w.mu.Lock()
 	s := w.state()
 	if !s.Terminating() && w.stop == nil && len(w.containers) == 0 && len(w.sandboxes) == 0 && s.Pod.Status.StartTime == nil && w.last == nil {
 		if stop := w.k.admit(w.pod); stop != nil {
@@ -283,7 +289,7 @@ func (w *worker) begin(ctx context.Context, a plan.Action) {
 				w.failed[key] = *failure
 			}
 		}
-		w.stale = true
+		w.stale, w.behind = true, true
 		w.mu.Unlock()
 		w.poke(false)
 	}()
