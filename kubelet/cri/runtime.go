@@ -2,7 +2,7 @@
 //
 //   - [Embedded] runs containerd inside this process and calls it as functions. This is the default.
 //   - [Dial] talks to any CRI v1 runtime over its unix socket.
-//   - [NewFake] keeps pods in memory: for tests and hollow nodes.
+//   - Package fake keeps pods in memory: for tests and hollow nodes.
 //
 // It is the last step of the loop, "execute": nothing here knows the API, and nothing here decides.
 //

@@ -13,13 +13,16 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// ServiceInterface carries the addresses of Services that the node itself answers for.
+// ServiceInterface, a dummy interface, carries the addresses of Services that the node itself answers for.
 const ServiceInterface = "tenet-svc"
 
 // EnsureServiceAddress puts ip/32 on the dummy interface tenet-svc, so that pods and the node reach what listens there (the API server, on the address
 // of the Service default/kubernetes).
 func EnsureServiceAddress(ip netip.Addr) error {
 	link, err := ensureLink(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: ServiceInterface}})
+	if errors.Is(err, syscall.EOPNOTSUPP) { // a kernel without dummy interfaces: a bridge without ports holds an address as well
+		link, err = ensureLink(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: ServiceInterface, TxQLen: -1}})
+	}
 	if err != nil {
 		return fmt.Errorf("service address %s: %w", ip, err)
 	}
