@@ -55,6 +55,9 @@ type Options struct {
 	VolatileInterval time.Duration
 	// Logger gets what an operator must know; nil: slog.Default().
 	Logger *slog.Logger
+
+	// memTable is Pebble's memtable size; tests make it small, to see flushes and compactions.
+	memTable uint64
 }
 
 func (o *Options) setDefaults() {
@@ -76,6 +79,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.VolatileInterval == 0 {
 		o.VolatileInterval = 10 * time.Minute
+	}
+	if o.memTable == 0 {
+		o.memTable = 4 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -11,11 +11,11 @@ import (
 // one can let its virtual time pass.
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          s.opts.FS,
+		FS:                          orderedFS{s.opts.FS},
 		Lock:                        s.lock,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		CacheSize:                   1 << 20, // reads are served from our memory
-		MemTableSize:                4 << 20,
+		MemTableSize:                s.opts.memTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       40,
