@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/tenet-run/tenet/apiserver/fields"
 	"github.com/tenet-run/tenet/kinds"
 )
 
@@ -19,6 +20,8 @@ import (
 // field manager, over converters that know one Kind. Made at first use, because schemas are large.
 type ownership struct {
 	*managedfields.FieldManager
+	// fast does what updates mostly need, without generic values; nil when it cannot for this kind and version.
+	fast *fields.Tracker
 }
 
 type ownerKey struct {
@@ -58,7 +61,17 @@ func (c *call) ownership() (*ownership, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &ownership{fm}
+	o := &ownership{FieldManager: fm}
+	if c.served.FromHub == nil && !conv.custom() {
+		empty := c.kind.New()
+		empty.GetObjectKind().SetGroupVersionKind(c.gvk())
+		if tv, err := types.ObjectToTyped(empty); err == nil {
+			if o.fast, err = fields.New(empty, tv, c.served.GroupVersion().String(), c.subresource, resets); err != nil {
+				c.log.Debug("fields are tracked the slow way", "kind", c.gvk(), "error", err)
+				o.fast = nil
+			}
+		}
+	}
 	c.owners.Store(key, o)
 	return o, nil
 }
@@ -69,14 +82,29 @@ func (c *call) trackUpdate(old, obj kinds.Object, manager string) error {
 	if err != nil {
 		return err
 	}
-	if old == nil {
+	created := old == nil
+	if created {
 		old = c.kind.New()
+	}
+	if o.fast != nil {
+		have := old.GetManagedFields()
+		if c.sub != nil || obj.GetManagedFields() == nil || sameEntries(have, obj.GetManagedFields()) {
+			if entries, ok := o.fast.Update(old, obj, have, manager, created, c.now()); ok {
+				obj.SetManagedFields(entries)
+				return nil
+			}
+		}
 	}
 	tracked := o.UpdateNoErrors(old, obj, manager)
 	if m, ok := tracked.(kinds.Object); ok && m != obj {
 		obj.SetManagedFields(m.GetManagedFields())
 	}
 	return nil
+}
+
+// sameEntries reports that a client sent back the managers that it was given.
+func sameEntries(a, b []metav1.ManagedFieldsEntry) bool {
+	return len(a) > 0 && len(a) == len(b) && equality.Semantic.DeepEqual(a, b)
 }
 
 // sameButTimes compares two lists of managers, times aside.
