@@ -34,7 +34,8 @@ var podSubresources = []*kinds.Subresource{
 			containers := p.Spec.EphemeralContainers
 			p.Spec, p.Status = *o.Spec.DeepCopy(), *o.Status.DeepCopy()
 			p.Spec.EphemeralContainers = containers
-			keepPodMeta(p, o)
+			metav1.ResetObjectMetaForStatus(p, o)
+			countPodChange(p, o)
 		},
 		Validate: func(obj, old kinds.Object) field.ErrorList {
 			return podspec.ValidateEphemeralContainers(obj.(*corev1.Pod), old.(*corev1.Pod))
@@ -44,8 +45,10 @@ var podSubresources = []*kinds.Subresource{
 		Name: "resize", Verbs: []string{"get", "patch", "update"}, Resets: podResetsBut("containers", "initContainers", "resources"),
 		Before: func(obj, old kinds.Object) {
 			p, o := obj.(*corev1.Pod), old.(*corev1.Pod)
-			podspec.KeepAllButResize(p, o)
-			keepPodMeta(p, o)
+			if podspec.KeepAllButResize(p, o) {
+				metav1.ResetObjectMetaForStatus(p, o)
+			}
+			countPodChange(p, o)
 		},
 		Validate: func(obj, old kinds.Object) field.ErrorList {
 			return podspec.ValidateResize(obj.(*corev1.Pod), old.(*corev1.Pod))
@@ -74,9 +77,8 @@ var podSubresources = []*kinds.Subresource{
 	},
 }
 
-// keepPodMeta keeps the metadata that only the main resource may change, and counts a change of the spec.
-func keepPodMeta(p, old *corev1.Pod) {
-	metav1.ResetObjectMetaForStatus(p, old)
+// countPodChange counts a change of the spec, after gated fields were dropped.
+func countPodChange(p, old *corev1.Pod) {
 	podspec.DropDisabledFields(&p.Spec, &old.Spec)
 	if !equality.Semantic.DeepEqual(&p.Spec, &old.Spec) {
 		p.Generation = old.Generation + 1

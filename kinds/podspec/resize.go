@@ -170,11 +170,11 @@ func resetResources(r *corev1.ResourceRequirements, old corev1.ResourceRequireme
 	*r = corev1.ResourceRequirements{Limits: reset(r.Limits, old.Limits), Requests: reset(r.Requests, old.Requests)}
 }
 
-// KeepAllButResize makes pod equal to old but for what the resize subresource may change. When containers were added, removed or renamed, pod is left
-// as it is, for validation to say so.
-func KeepAllButResize(pod, old *corev1.Pod) {
+// KeepAllButResize makes spec and status of pod equal to old's but for what the resize subresource may change. When containers were added or removed, it
+// returns false and leaves pod as it is; renamed ones it leaves too: for validation to say so.
+func KeepAllButResize(pod, old *corev1.Pod) bool {
 	if len(pod.Spec.Containers) != len(old.Spec.Containers) || len(pod.Spec.InitContainers) != len(old.Spec.InitContainers) {
-		return
+		return false
 	}
 	merge := func(list, old []corev1.Container) []corev1.Container {
 		if len(list) == 0 {
@@ -194,4 +194,5 @@ func KeepAllButResize(pod, old *corev1.Pod) {
 	pod.Spec = *old.Spec.DeepCopy()
 	pod.Spec.Containers, pod.Spec.InitContainers, pod.Spec.Resources = containers, inits, resources
 	pod.Status = *old.Status.DeepCopy()
+	return true
 }
