@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/meta"
+	"github.com/tenet-run/tenet/kinds/podspec"
 )
 
 var (
@@ -23,11 +24,27 @@ var (
 	defaultsFile = flag.String("defaults", "", "write the defaulted pods of the corpus to this file, for test/oracle")
 )
 
-// The corpus: testdata/pod/DOOR*.txtar, where DOOR is create, or the door through which "NAME" changes "NAME/old". Each file is merged into this pod.
+// The corpus: testdata/pod/DOOR*.txtar, where DOOR is create, template, or the door through which "NAME" changes "NAME/old". Each file is merged into this pod.
 // "NAME/want" are the errors and warnings. test/oracle runs upstream's code on the same files.
 const basePod = `{"metadata":{"name":"p","namespace":"default"},"spec":{"containers":[{"name":"c","image":"nginx:1"}]}}`
 
 func corpusPod(t *testing.T, overlay []byte) *corev1.Pod {
+	t.Helper()
+	pod := &corev1.Pod{}
+	decodeCorpus(t, overlay, pod)
+	core.Pod.Served[0].Default(pod)
+	return pod
+}
+
+func corpusTemplate(t *testing.T, overlay []byte) *corev1.PodTemplateSpec {
+	t.Helper()
+	template := &corev1.PodTemplateSpec{}
+	decodeCorpus(t, overlay, template)
+	podspec.SetTemplateDefaults(template)
+	return template
+}
+
+func decodeCorpus(t *testing.T, overlay []byte, into any) {
 	t.Helper()
 	patch, err := yaml.YAMLToJSONStrict(overlay)
 	if err != nil {
@@ -39,14 +56,11 @@ func corpusPod(t *testing.T, overlay []byte) *corev1.Pod {
 			t.Fatalf("merge: %v", err)
 		}
 	}
-	pod := &corev1.Pod{}
 	d := json.NewDecoder(strings.NewReader(string(data)))
 	d.DisallowUnknownFields()
-	if err := d.Decode(pod); err != nil {
+	if err := d.Decode(into); err != nil {
 		t.Fatalf("decode: %v\n%s", err, data)
 	}
-	core.Pod.Served[0].Default(pod)
-	return pod
 }
 
 func TestPodCorpus(t *testing.T) {
@@ -77,11 +91,13 @@ func TestPodCorpus(t *testing.T) {
 				continue
 			}
 			cases++
-			data, err := json.Marshal(corpusPod(t, f.Data))
-			if err != nil {
-				t.Fatal(err)
+			if door != "template" {
+				data, err := json.Marshal(corpusPod(t, f.Data))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defaulted.WriteString(filepath.Base(file) + " " + name + "\t" + string(data) + "\n")
 			}
-			defaulted.WriteString(filepath.Base(file) + " " + name + "\t" + string(data) + "\n")
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+name, func(t *testing.T) {
 				got := runCorpus(t, door, f.Data, parts[name+"/old"])
 				out.Files = append(out.Files, f, txtar.File{Name: name + "/want", Data: []byte(got)})
@@ -105,9 +121,21 @@ func TestPodCorpus(t *testing.T) {
 }
 
 func runCorpus(t *testing.T, door string, overlay, before []byte) string {
-	k, pod := core.Pod, corpusPod(t, overlay)
 	var errs field.ErrorList
 	var warnings []string
+	if door == "template" {
+		template, path := corpusTemplate(t, overlay), field.NewPath("template")
+		var old *corev1.PodTemplateSpec
+		if before != nil {
+			old = corpusTemplate(t, before)
+		}
+		podspec.DropDisabledTemplateFields(template, old)
+		if errs = podspec.ValidateTemplateUpdate(template, old, path); len(errs) == 0 {
+			warnings = podspec.TemplateWarnings(template, path)
+		}
+		return printed(errs, warnings)
+	}
+	k, pod := core.Pod, corpusPod(t, overlay)
 	if door == "create" {
 		k.BeforeCreate(pod)
 		if errs = append(meta.ValidateCreate(pod, k), k.Validate(pod)...); len(errs) == 0 {
@@ -129,6 +157,10 @@ func runCorpus(t *testing.T, door string, overlay, before []byte) string {
 			t.Errorf("the old pod was changed from\n%s to\n%s", was, is)
 		}
 	}
+	return printed(errs, warnings)
+}
+
+func printed(errs field.ErrorList, warnings []string) string {
 	var b strings.Builder
 	for _, err := range errs {
 		b.WriteString("error: " + strings.TrimRight(strings.ReplaceAll(err.Error(), "\n", "\n\t"), "\t\n") + "\n")

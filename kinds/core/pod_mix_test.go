@@ -48,7 +48,7 @@ func TestPodMix(t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewSource(*mixSeed))
-	for _, door := range []string{"create", "update", "status", "ephemeralcontainers", "resize"} {
+	for _, door := range []string{"create", "update", "status", "ephemeralcontainers", "resize", "template"} {
 		out := &txtar.Archive{}
 		pools := [][][]byte{overlays["create"], overlays[door]}
 		for i := range *mixes {
@@ -60,7 +60,9 @@ func TestPodMix(t *testing.T) {
 				old = merged(t, r, []byte("{}"), pools)
 				made = merged(t, r, old, pools)
 			}
-			if door != "create" {
+			if door == "template" && i%2 == 0 {
+				old = nil
+			} else if door != "create" {
 				out.Files = append(out.Files, txtar.File{Name: name + "/old", Data: append(old, '\n')})
 			}
 			want := runCorpus(t, door, made, old)

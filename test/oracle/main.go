@@ -26,8 +26,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	podutil "k8s.io/kubernetes/pkg/api/pod"
 	api "k8s.io/kubernetes/pkg/apis/core"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
+	"k8s.io/kubernetes/pkg/apis/core/validation"
 	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/registry/core/pod"
 	"sigs.k8s.io/yaml"
@@ -38,6 +40,7 @@ const basePod = `{"metadata":{"name":"p","namespace":"default"},"spec":{"contain
 var (
 	corpus   = flag.String("corpus", "../../kinds/core/testdata/pod", "folder of the corpus")
 	defaults = flag.String("defaults", "", "compare defaults with this file, which go test ./kinds/core -run TestPodCorpus -defaults FILE writes")
+	order    = flag.Bool("order", false, "also compare the order of errors; upstream's follows maps in places")
 	verbose  = flag.Bool("v", false, "print agreement too")
 )
 
@@ -91,9 +94,13 @@ func main() {
 			differ++
 			fmt.Printf("== %s\n", name)
 			for _, l := range ours {
-				if !slices.Contains(theirs, l) {
+				if !*order && !slices.Contains(theirs, l) {
 					fmt.Println("  ours:  ", l)
 				}
+			}
+			if *order {
+				fmt.Printf("  ours:   %s\n  theirs: %s\n", strings.Join(ours, "\n          "), strings.Join(theirs, "\n          "))
+				continue
 			}
 			for _, l := range theirs {
 				if !slices.Contains(ours, l) {
@@ -141,7 +148,7 @@ func check(err error) {
 	}
 }
 
-func decode(overlay string) *corev1.Pod {
+func overlaid(overlay string) []byte {
 	patch, err := yaml.YAMLToJSONStrict([]byte(overlay))
 	check(err)
 	data := []byte(basePod)
@@ -149,8 +156,12 @@ func decode(overlay string) *corev1.Pod {
 		data, err = jsonpatch.MergePatch(data, patch)
 		check(err)
 	}
+	return data
+}
+
+func decode(overlay string) *corev1.Pod {
 	p := &corev1.Pod{}
-	check(json.Unmarshal(data, p))
+	check(json.Unmarshal(overlaid(overlay), p))
 	legacyscheme.Scheme.Default(p)
 	return p
 }
@@ -171,6 +182,9 @@ func run(door, overlay, before string) []string {
 	rec := &recorder{}
 	ctx := warning.WithWarningRecorder(context.Background(), rec)
 	var errs field.ErrorList
+	if door == "template" {
+		return runTemplate(ctx, overlay, before)
+	}
 	p := internal(overlay)
 	if door == "create" {
 		pod.Strategy.PrepareForCreate(ctx, p)
@@ -196,11 +210,40 @@ func run(door, overlay, before string) []string {
 		errs = append(errs, apimachineryvalidation.ValidateObjectMetaAccessorUpdate(p, old, field.NewPath("metadata"))...)
 		errs = append(errs, s.ValidateUpdate(ctx, p, old)...)
 	}
+	return lines(errs, rec.warnings)
+}
+
+// runTemplate runs what kinds with a template of pods do; before is empty for a create.
+func runTemplate(ctx context.Context, overlay, before string) []string {
+	template := func(overlay string) *api.PodTemplateSpec {
+		in := &corev1.PodTemplate{}
+		check(json.Unmarshal([]byte(`{"template":`+string(overlaid(overlay))+`}`), in))
+		legacyscheme.Scheme.Default(in)
+		out := &api.PodTemplate{}
+		check(legacyscheme.Scheme.Convert(in, out, nil))
+		return &out.Template
+	}
+	t := template(overlay)
+	var old *api.PodTemplateSpec
+	if before != "" {
+		old = template(before)
+	}
+	podutil.DropDisabledTemplateFields(t, old)
+	path := field.NewPath("template")
+	errs := validation.ValidatePodTemplateSpec(t, path, podutil.GetValidationOptionsFromPodTemplate(t, old))
+	var warnings []string
+	if len(errs) == 0 {
+		warnings = podutil.GetWarningsForPodTemplate(ctx, path, t, old)
+	}
+	return lines(errs, warnings)
+}
+
+func lines(errs field.ErrorList, warnings []string) []string {
 	var out []string
 	for _, err := range errs {
 		out = append(out, "error: "+strings.ReplaceAll(strings.TrimRight(err.Error(), "\n\t "), "\n", "\\n"))
 	}
-	for _, w := range rec.warnings {
+	for _, w := range warnings {
 		out = append(out, "warning: "+w)
 	}
 	if len(out) == 0 {
@@ -218,6 +261,15 @@ func normalise(lines []string) []string {
 		l = structValue.ReplaceAllString(l, "${1}STRUCT$2")
 		lines[i] = strings.TrimSpace(diffText.ReplaceAllString(l, "$1"))
 	}
-	slices.Sort(lines)
-	return slices.Compact(lines)
+	if !*order {
+		slices.Sort(lines)
+		return slices.Compact(lines)
+	}
+	var once []string
+	for _, l := range lines {
+		if !slices.Contains(once, l) {
+			once = append(once, l)
+		}
+	}
+	return once
 }
