@@ -128,7 +128,7 @@ func (c *checker) onlyMoreTolerations(p *field.Path, tolerations, old []corev1.T
 
 func (c *checker) onlyFewerGates(p *field.Path, gates, old []corev1.PodSchedulingGate) {
 	for i, gate := range gates {
-		if !slices.Contains(old, gate) {
+		if !slices.Contains(old, gate) && !slices.Contains(gates[i+1:], gate) { // the last of equal ones is reported
 			c.forbidden(p.Index(i).Child("name"), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", gate.Name))
 		}
 	}

@@ -39,11 +39,14 @@ func warnings(spec *corev1.PodSpec, meta *metav1.ObjectMeta, fld *field.Path) []
 	}
 	w.overlappingPaths(spec.Volumes)
 	w.duplicates(p, spec)
-	w.fractionalBytes(p.Child("overhead"), spec.Overhead)
+	w.fractional(p.Child("overhead"), spec.Overhead, corev1.ResourceMemory)
+	w.fractional(p.Child("overhead"), spec.Overhead, corev1.ResourceEphemeralStorage)
 	w.profileAnnotations(fld, spec, meta)
 	containersAt(spec, p, func(ctr *corev1.Container, p *field.Path) {
-		w.fractionalBytes(p.Child("resources", "limits"), ctr.Resources.Limits)
-		w.fractionalBytes(p.Child("resources", "requests"), ctr.Resources.Requests)
+		for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+			w.fractional(p.Child("resources", "limits"), ctr.Resources.Limits, name)
+			w.fractional(p.Child("resources", "requests"), ctr.Resources.Requests, name)
+		}
 		w.hiddenEnv(p.Child("env"), ctr.Env)
 	})
 	w.ports(p, spec)
@@ -185,11 +188,6 @@ func (w *warner) volume(p *field.Path, v *corev1.Volume) {
 	if v.RBD != nil {
 		w.add(p.Child("rbd"), "deprecated in v1.28, non-functional in v1.31+")
 	}
-}
-
-func (w *warner) fractionalBytes(p *field.Path, list corev1.ResourceList) {
-	w.fractional(p, list, corev1.ResourceMemory)
-	w.fractional(p, list, corev1.ResourceEphemeralStorage)
 }
 
 func (w *warner) fractional(p *field.Path, list corev1.ResourceList, name corev1.ResourceName) {
