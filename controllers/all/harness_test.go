@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -88,7 +89,7 @@ func (c *cluster) begin() {
 	t := c.t
 	c.kinds, c.events, c.log, c.silent = controllers.NewKindSet(allkinds.Kinds()...), &controllerstest.Recorder{}, slog.New(slog.DiscardHandler), map[string]bool{}
 	if testing.Verbose() {
-		c.log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	c.stopAll = cancel
@@ -96,10 +97,6 @@ func (c *cluster) begin() {
 		c.cache.Follow(ctx, core.Pod, "", client.FollowOptions{}, func(ch client.Change) { c.kubelet(ctx, ch) }, nil)
 	})
 }
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) { w.t.Logf("%s", p); return len(p), nil }
 
 // start runs the controllers; stop ends them, as a crash would: whatever is under way fails.
 func (c *cluster) start() {

@@ -90,18 +90,22 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 	return b.String()
 }
 
-// PrintAll is Print of every object of some kinds; what prints alike is counted.
+// PrintAll is Print of every object of some kinds, but for the namespace of the nodes' Leases; what prints alike is counted.
 func PrintAll(cache controllers.Reader, list ...*kinds.Kind) string {
 	var b strings.Builder
 	for _, k := range list {
 		var lines []string
 		counts := map[string]int{}
 		for _, obj := range cache.List(k, "", nil) {
+			if obj.GetNamespace() == corev1.NamespaceNodeLease || obj.GetName() == corev1.NamespaceNodeLease {
+				continue
+			}
 			line := Print(k, obj)
 			if counts[line]++; counts[line] == 1 {
 				lines = append(lines, line)
 			}
 		}
+		slices.Sort(lines)
 		for _, line := range lines {
 			if counts[line] > 1 {
 				fmt.Fprintf(&b, "%d x ", counts[line])

@@ -95,14 +95,15 @@ func matches(t *corev1.Toleration, taint *corev1.Taint) bool {
 	return false
 }
 
-// boundAt is when a pod came to its node.
+// boundAt is when a pod came to its node, as far as is known.
 func boundAt(pod *corev1.Pod) time.Time {
+	at := pod.CreationTimestamp.Time
 	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue {
-			return c.LastTransitionTime.Time
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue && c.LastTransitionTime.After(at) {
+			at = c.LastTransitionTime.Time
 		}
 	}
-	return pod.CreationTimestamp.Time
+	return at
 }
 
 // disrupted writes into a pod's status why it is about to be deleted, and with a phase, that it has ended.
