@@ -213,7 +213,7 @@ func (s *Store) save(changes []change, closing bool) (err error) {
 	return nil
 }
 
-// apply turns Pebble's panics on a failed write into errors.
+// apply turns Pebble's panics into errors. A failed write never gets so far, see fencedFS.
 func apply(db *pebble.DB, batch *pebble.Batch, o *pebble.WriteOptions) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

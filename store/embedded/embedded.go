@@ -125,6 +125,7 @@ type Store struct {
 	committed chan struct{} // closed when the committer has ended
 	failed    chan struct{} // closed when the disk has failed
 	failOnce  sync.Once
+	fence     fence
 	failure   *store.DiskError
 
 	// disk is held for reading by those who read Pebble, for writing by Close.
@@ -151,6 +152,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		failed:    make(chan struct{}),
 	}
 	s.clock.init()
+	s.fence.failed, s.fence.fail = s.failed, s.fail
 	if err := makeDir(opts.FS, opts.Dir); err != nil {
 		return nil, &store.DiskError{Err: err}
 	}
@@ -173,6 +175,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = errors.Join(err, s.db.Close(), lock.Close())
 		return nil, err
 	}
+	s.fence.running.Store(true)
 	go s.runCommitter()
 	go s.runClock()
 	return s, nil
@@ -211,38 +214,29 @@ func (s *Store) Close() error {
 	s.endWatches(nil, store.ErrClosed)
 	s.waiting.wake(^store.Revision(0))
 
-	select {
-	case <-s.failed:
-		return s.abandon()
-	default:
-	}
-	s.disk.Lock()
-	defer s.disk.Unlock()
-	s.diskClosed = true
-	if err := errors.Join(s.db.Close(), s.lock.Close()); err != nil {
-		return &store.DiskError{Err: err}
-	}
-	return nil
-}
-
-// abandon closes Pebble after a failure, as far as it goes: with its locks held by the write that failed it may never return.
-func (s *Store) abandon() error {
-	done := make(chan struct{})
+	closed := make(chan error, 1)
 	go func() {
-		defer close(done)
-		defer func() { _ = recover() }()
 		s.disk.Lock()
+		defer s.disk.Unlock()
 		s.diskClosed = true
-		s.disk.Unlock()
-		s.db.Close()
-		s.lock.Close()
+		select {
+		case <-s.failed: // Pebble's locks may be held for ever
+		default:
+			closed <- s.db.Close()
+		}
 	}()
 	select {
-	case <-done:
-	case <-time.After(2 * time.Second):
-		s.log.Warn("Data directory stays locked until the process ends", "dir", s.opts.Dir)
+	case err := <-closed:
+		if err = errors.Join(err, s.lock.Close()); err != nil {
+			return &store.DiskError{Err: err}
+		}
+		return nil
+	case <-s.failed:
+		// Pebble stays as it is, cut off from the disk; the directory may be used by others.
+		s.lock.Close()
+		s.lock.Close() // Pebble's
+		return s.failure
 	}
-	return s.failure
 }
 
 // reading lets f read Pebble, unless the store is closed.

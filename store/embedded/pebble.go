@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -11,7 +10,7 @@ import (
 // one can let its virtual time pass.
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          orderedFS{s.opts.FS},
+		FS:                          fencedFS{s.opts.FS, &s.fence},
 		Lock:                        s.lock,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		CacheSize:                   1 << 20, // reads are served from our memory
@@ -33,14 +32,10 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	return o
 }
 
-// backgroundError is called when a flush or compaction failed. Pebble would try again at once, for ever.
+// backgroundError is called when a flush or compaction failed, for other reasons than the disk's. Pebble would try again at once, for ever.
 func (s *Store) backgroundError(err error) {
-	select {
-	case <-s.failed:
-		time.Sleep(100 * time.Millisecond)
-	default:
-		s.fail(err)
-	}
+	s.fail(err)
+	select {}
 }
 
 // quietLogger passes on errors only.
