@@ -55,6 +55,11 @@ func (o *EmbeddedOptions) complete() error {
 			return fmt.Errorf("container runtime: %s must be an absolute path, not %q", name, v)
 		}
 	}
+	for name, p := range map[string]string{"runc": o.Runc, "containerd-shim-runc-v2": o.Shim} {
+		if filepath.Base(p) != name {
+			return fmt.Errorf("container runtime: %s must be a file of the name %s", p, name)
+		}
+	}
 	if o.Root == o.State {
 		return fmt.Errorf("container runtime: Root and State must differ (%s)", o.Root)
 	}
@@ -97,10 +102,7 @@ func Embedded(ctx context.Context, o EmbeddedOptions) (_ *Daemon, err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("container runtime: needs root to make containers; run as root, or without a node (tenet server)")
 	}
-	for name, p := range map[string]string{"runc": o.Runc, "containerd-shim-runc-v2": o.Shim} {
-		if filepath.Base(p) != name {
-			return nil, fmt.Errorf("container runtime: %s must be a file of the name %s", p, name)
-		}
+	for _, p := range []string{o.Runc, o.Shim} {
 		if _, err := os.Stat(p); err != nil {
 			return nil, fmt.Errorf("container runtime: %w", err)
 		}

@@ -187,8 +187,11 @@ func (n *testNode) runPod(ctx context.Context, times *timing, name string, args 
 }
 
 func (n *testNode) runImage(ctx context.Context, times *timing, name, image string, args ...string) (testPod, error) {
+	return n.runConfig(ctx, times, n.sandbox(name), image, args...)
+}
+
+func (n *testNode) runConfig(ctx context.Context, times *timing, config *runtimeapi.PodSandboxConfig, image string, args ...string) (testPod, error) {
 	var p testPod
-	config := n.sandbox(name)
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return p, err
 	}

@@ -1,4 +1,4 @@
-// Command prog is what test containers run: prog serve [message], prog exit <code>, prog sleep, prog true.
+// Command prog is what test containers run: prog serve [message], get <url>, cat <file>, exit <code>, sleep.
 package main
 
 import (
@@ -34,6 +34,12 @@ func main() {
 			os.Exit(1)
 		}
 		fmt.Println(r.Status)
+	case "cat":
+		b, err := os.ReadFile(arg(2))
+		if err != nil {
+			fmt.Println(err)
+		}
+		os.Stdout.Write(b)
 	case "sleep":
 		fmt.Println("hello")
 		<-term
