@@ -8,12 +8,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/proxy"
-	streamproxy "k8s.io/apiserver/pkg/util/proxy"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
-// Clients come with WebSockets (newer) or SPDY (older); nodes speak SPDY. A WebSocket that carries streams is translated stream by stream (KEP-4006), one that
-// carries SPDY frames is unwrapped; all else is passed on as it is.
+// Clients come with WebSockets (newer) or SPDY (older); nodes speak SPDY. A WebSocket that carries streams is translated stream by stream, one that carries
+// SPDY frames is unwrapped; all else is passed on as it is.
 
 func (h *handlers) exec(w http.ResponseWriter, r *http.Request, q *Request) {
 	h.stream(w, r, q, "exec")
@@ -44,7 +43,7 @@ func (h *handlers) stream(w http.ResponseWriter, r *http.Request, q *Request, wh
 	b := h.toNode(r.Context(), pod.Spec.NodeName)
 	defer b.end()
 	if wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) {
-		streamproxy.NewStreamTranslatorHandler(loc, b.Transport, 0, streamproxy.Options{Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr, Tty: s.tty}).ServeHTTP(w, r)
+		translate(w, r, loc, b, s)
 		return
 	}
 	proxy.NewUpgradeAwareHandler(loc, b.Transport, false, true, responder{}).ServeHTTP(w, r)
@@ -66,11 +65,11 @@ func (h *handlers) portForward(w http.ResponseWriter, r *http.Request, q *Reques
 	loc := &url.URL{Scheme: "http", Host: pod.Spec.NodeName, Path: fmt.Sprintf("/portForward/%s/%s", pod.Namespace, pod.Name), RawQuery: query.Encode()}
 	b := h.toNode(r.Context(), pod.Spec.NodeName)
 	defer b.end()
-	var handler http.Handler = proxy.NewUpgradeAwareHandler(loc, b.Transport, false, true, responder{})
 	if wsstream.IsWebSocketRequestWithTunnelingProtocol(r) {
-		handler = streamproxy.NewTunnelingHandler(handler)
+		tunnel(w, r, loc, b, pod.Name)
+		return
 	}
-	handler.ServeHTTP(w, r)
+	proxy.NewUpgradeAwareHandler(loc, b.Transport, false, true, responder{}).ServeHTTP(w, r)
 }
 
 func hasNode(pod *corev1.Pod) error {
