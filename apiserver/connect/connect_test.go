@@ -116,6 +116,10 @@ func (n *node) ExecInContainer(ctx context.Context, _, _, container string, cmd 
 	case "exit":
 		io.WriteString(errOut, "no\n")
 		return utilexec.CodeExitError{Err: errors.New("exit"), Code: 7}
+	case "wait":
+		io.WriteString(out, "waiting")
+		io.Copy(io.Discard, in)
+		n.saw <- "exec ended"
 	case "size":
 		size := <-resize
 		fmt.Fprintf(out, "%dx%d tty=%v", size.Width, size.Height, tty)
@@ -379,6 +383,32 @@ func TestRefusedStreams(t *testing.T) {
 	}
 }
 
+// What runs at the node ends when the client goes away.
+func TestExecEndsWithTheClient(t *testing.T) {
+	n := newNode(t)
+	c := serve(t, Config{Nodes: n}, core.Pod, pod("n1", "c"))
+	for name, e := range executors(t, c, "/pods/p/exec?command=wait&stdin=true&stdout=true") {
+		ctx, cancel := context.WithCancel(context.Background())
+		in, keep := io.Pipe() // never ends by itself
+		out, waiting := io.Pipe()
+		done := make(chan error, 1)
+		go func() { done <- e.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: in, Stdout: waiting}) }()
+		if _, err := io.ReadFull(out, make([]byte, len("waiting"))); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		keep.Close()
+		for saw := range n.saw {
+			if saw == "exec ended" {
+				break
+			}
+		}
+	}
+}
+
 func TestPortForward(t *testing.T) {
 	c := serve(t, Config{Nodes: newNode(t)}, core.Pod, pod("n1", "c"))
 	u := location(t, c, "/pods/p/portforward")
@@ -424,6 +454,14 @@ func TestPortForward(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("%s: ended with %v", name, err)
 		}
+	}
+	lost := serve(t, Config{Nodes: newNode(t)}, core.Pod, pod("n2", "c"))
+	far, err := portforward.NewSPDYOverWebsocketDialer(location(t, lost, "/pods/p/portforward"), lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := far.Dial("portforward.k8s.io"); err == nil || !strings.Contains(err.Error(), `node "n2" is not connected`) {
+		t.Errorf("to an unknown node: %v", err)
 	}
 	run("WebSocket", func(stop, ready chan struct{}) (*portforward.PortForwarder, error) {
 		return portforward.NewOnAddresses(tunnel, []string{"127.0.0.1"}, []string{"0:80"}, stop, ready, io.Discard, io.Discard)
