@@ -60,6 +60,9 @@ func Read(ctx context.Context, path string, o Options, ended <-chan struct{}, st
 		}
 	}
 	w := &writer{o: o, left: o.Limit, out: map[string]io.Writer{"stdout": stdout, "stderr": stderr}, open: map[string]bool{}}
+	if o.Follow {
+		w.flush() // an answer can begin: what is logged from now on will be seen
+	}
 	r := bufio.NewReaderSize(f, 32<<10)
 	var line []byte // a line that is not complete yet
 	stopped := false
