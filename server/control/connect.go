@@ -8,7 +8,7 @@ import (
 
 // connectHandlers are what stands behind subresources that are more than a view.
 func connectHandlers(nodes connect.NodeDialer, read admission.Reader, tokens *authn.Tokens) map[string]connect.Handler {
-	h := map[string]connect.Handler{}
+	h := connect.Handlers(connect.Config{Nodes: nodes, Reader: read})
 	if tokens != nil {
 		h["serviceaccounts/token"] = tokens.Handler()
 	}

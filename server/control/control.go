@@ -54,8 +54,6 @@ type Config struct {
 
 	// WithoutControllers and WithoutScheduler leave these out.
 	WithoutControllers, WithoutScheduler bool
-	// Ready are further checks of /readyz.
-	Ready map[string]func() error
 }
 
 // Control is a control plane.
@@ -131,7 +129,7 @@ func New(cfg Config) (*Control, error) {
 		},
 		Connect: handlers,
 		Extra:   c.edge,
-		Observe: c.edge.observe,
+		Observe: c.edge.metrics.Observe,
 		Types:   openapi.TypeConverter(),
 	})
 	if err != nil {

@@ -1,13 +1,15 @@
 package control
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 
-	"github.com/tenet-run/tenet/apiserver"
 	"github.com/tenet-run/tenet/apiserver/authn"
 	"github.com/tenet-run/tenet/apiserver/discovery"
+	"github.com/tenet-run/tenet/apiserver/health"
+	"github.com/tenet-run/tenet/apiserver/metrics"
 	"github.com/tenet-run/tenet/apiserver/openapi"
 	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/internal/version"
@@ -16,8 +18,9 @@ import (
 
 // edge answers everything that is no object: discovery, OpenAPI, the documents about tokens, health, version, metrics.
 type edge struct {
-	mux   *http.ServeMux
-	kinds *controllers.KindSet
+	mux     *http.ServeMux
+	kinds   *controllers.KindSet
+	metrics *metrics.Metrics
 }
 
 func newEdge(c *Control, list []*kinds.Kind, tokens *authn.Tokens) (*edge, error) {
@@ -37,27 +40,29 @@ func newEdge(c *Control, list []*kinds.Kind, tokens *authn.Tokens) (*edge, error
 			e.mux.Handle(path, h)
 		}
 	}
-	text, err := json.MarshalIndent(version.Get(), "", "  ")
+	v, err := health.Version(version.Get())
 	if err != nil {
 		return nil, err
 	}
-	e.mux.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(text)
-	})
-	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
-		e.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			select {
-			case <-c.booted:
-				w.Write([]byte("ok"))
-			default:
-				http.Error(w, "first objects are not there yet", http.StatusInternalServerError)
-			}
-		})
+	e.mux.Handle("/version", v)
+	e.mux.Handle("/version/", v)
+	storage := health.Check{Name: "store", Run: func(ctx context.Context) error { return c.cfg.Store.Wait(ctx, c.cfg.Store.Revision()) }}
+	booted := health.Check{Name: "poststarthook/bootstrap", Run: func(context.Context) error {
+		select {
+		case <-c.booted:
+			return nil
+		default:
+			return errors.New("the first objects are not there yet")
+		}
+	}}
+	for path, checks := range map[string][]health.Check{"/livez": {storage}, "/healthz": {storage, booted}, "/readyz": {storage, booted}} {
+		h := health.New(path, c.cfg.Logger, checks...)
+		e.mux.Handle(path, h)
+		e.mux.Handle(path+"/", h)
 	}
+	e.metrics = metrics.New(list, c.cfg.Store, version.Get())
+	e.mux.Handle("/metrics", e.metrics)
 	return e, nil
 }
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.mux.ServeHTTP(w, r) }
-
-func (e *edge) observe(apiserver.Observation) {}
