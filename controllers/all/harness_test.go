@@ -110,8 +110,10 @@ func (c *cluster) start() {
 	})
 }
 
-func (c *cluster) controllers() []controllers.Controller {
-	return all.Controllers(all.Options{Kinds: c.kinds, RootCA: []byte("PEM"), PodCIDR: netip.MustParsePrefix("10.42.0.0/16")})
+func (c *cluster) controllers() []controllers.Controller { return listed(c.kinds) }
+
+func listed(set *controllers.KindSet) []controllers.Controller {
+	return all.Controllers(all.Options{Kinds: set, RootCA: []byte("PEM"), PodCIDR: netip.MustParsePrefix("10.42.0.0/16")})
 }
 
 func (c *cluster) stop() {
