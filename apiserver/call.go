@@ -160,7 +160,7 @@ func (c *call) mutate(r *admission.Request) error {
 	for _, p := range c.cfg.Admission {
 		if m, ok := p.(admission.Mutator); ok {
 			if err := m.Mutate(c.ctx, r); err != nil {
-				return c.refused(err)
+				return c.refused(r, err)
 			}
 		}
 	}
@@ -171,7 +171,7 @@ func (c *call) allow(r *admission.Request) error {
 	for _, p := range c.cfg.Admission {
 		if v, ok := p.(admission.Validator); ok {
 			if err := v.Validate(c.ctx, r); err != nil {
-				return c.refused(err)
+				return c.refused(r, err)
 			}
 		}
 	}
@@ -179,11 +179,11 @@ func (c *call) allow(r *admission.Request) error {
 }
 
 // refused makes an API error of what an admission plugin said.
-func (c *call) refused(err error) error {
+func (c *call) refused(r *admission.Request, err error) error {
 	if _, ok := err.(apierrors.APIStatus); ok {
 		return err
 	}
-	return apierrors.NewForbidden(c.groupResource(), c.name, err)
+	return apierrors.NewForbidden(c.groupResource(), r.Name, err)
 }
 
 // invalid is nil when there is nothing wrong.

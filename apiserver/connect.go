@@ -33,7 +33,7 @@ func (x *exchange) handled() bool {
 	if ok {
 		return h.HTTP != nil
 	}
-	return x.sub.Connect && x.sub.New == nil
+	return x.sub.Connect && x.sub.Name != "eviction"
 }
 
 func (c *call) connectRequest(obj kinds.Object) *connect.Request {
