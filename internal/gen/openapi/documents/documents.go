@@ -37,10 +37,16 @@ type File struct {
 // Build makes all documents. definitions is what openapi-gen wrote; version is that of the API, fingerprint sums up what the documents are made of.
 func Build(definitions common.GetOpenAPIDefinitions, all []*kinds.Kind, version, fingerprint string) ([]File, error) {
 	gvks := kindsOfModels(all)
+	// only, when set, is the group version whose kinds count: a document of OpenAPI 3 does not speak of other groups' DeleteOptions.
+	var only schema.GroupVersion
 	nameAndKind := func(name string) (string, spec.Extensions) {
 		list := gvks[name]
 		if len(list) == 0 {
 			return name, nil
+		}
+		own := slices.DeleteFunc(slices.Clone(list), func(gvk schema.GroupVersionKind) bool { return gvk.GroupVersion() != only })
+		if len(own) > 0 {
+			list = own
 		}
 		ext := make([]any, len(list))
 		for i, gvk := range list {
@@ -58,6 +64,7 @@ func Build(definitions common.GetOpenAPIDefinitions, all []*kinds.Kind, version,
 	index := map[string]string{}
 	for _, gv := range openapi.GroupVersions(all) {
 		ops := operations(gv, all)
+		only = gv
 		schemas, err := builder3.BuildOpenAPIDefinitionsForResources(v3, models(ops)...)
 		if err != nil {
 			return nil, fmt.Errorf("schemas of %s: %w", gv, err)
@@ -80,6 +87,7 @@ func Build(definitions common.GetOpenAPIDefinitions, all []*kinds.Kind, version,
 		}
 		modelsAll = append(modelsAll, models(ops)...)
 	}
+	only = schema.GroupVersion{}
 	slices.Sort(modelsAll)
 	swagger, err := builder.BuildOpenAPIDefinitionsForResources(v2, slices.Compact(modelsAll)...)
 	if err != nil {

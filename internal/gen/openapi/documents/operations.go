@@ -77,6 +77,10 @@ func options(types ...any) []parameter {
 	return out
 }
 
+func without(params []parameter, names ...string) []parameter {
+	return slices.DeleteFunc(params, func(p parameter) bool { return slices.Contains(names, p.name) })
+}
+
 func parameterType(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
@@ -145,7 +149,7 @@ func kindOperations(gv schema.GroupVersion, root string, k *kinds.Kind, served *
 	})
 	add("deletecollection", operation{
 		path: collection, method: "delete", id: strings.Replace(id("delete", ""), camel(gv)+scope, camel(gv)+"Collection"+scope, 1), action: "deletecollection",
-		text: "delete collection of " + k.Kind, query: options(metav1.ListOptions{}, metav1.DeleteOptions{}), body: deleteModel, optionalBody: true,
+		text: "delete collection of " + k.Kind, query: without(options(metav1.ListOptions{}, metav1.DeleteOptions{}), "watch", "allowWatchBookmarks"), body: deleteModel, optionalBody: true,
 		result: statusModel, codes: []string{"200"}, produces: jsonYAMLProto,
 	})
 	add("get", operation{
@@ -183,7 +187,9 @@ func subresourceOperations(owner schema.GroupVersionKind, item, model string, id
 	gvk, sent := owner, model
 	var connect []parameter
 	isConnection := false
-	if sub.New != nil {
+	if sub.Name == "log" { // a connection that discovery shows as a Pod
+		isConnection, connect = true, options(corev1.PodLogOptions{})
+	} else if sub.New != nil {
 		view := sub.New()
 		gvk = sub.GVK
 		if isConnection = sub.Connect && strings.HasSuffix(sub.GVK.Kind, "Options"); isConnection {
@@ -199,9 +205,10 @@ func subresourceOperations(owner schema.GroupVersionKind, item, model string, id
 		o := operation{path: path, gvk: gvk, result: sent, produces: jsonYAMLProto, codes: []string{"200", "201"}}
 		if isConnection {
 			o.method = map[string]string{"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}[verb]
-			o.id, o.action = id("connect"+camelWord(o.method), suffix), "connect"
+			prefix := "connect" + camel(owner.GroupVersion())
+			o.id, o.action = prefix+camelWord(o.method)+strings.TrimPrefix(id("connect", suffix), prefix), "connect"
 			o.text, o.query, o.result, o.codes, o.produces = "connect "+strings.ToUpper(o.method)+" requests to "+sub.Name+" of "+owner.Kind, connect, "", []string{"200"}, anything
-			if _, isLog := sub.New().(*corev1.PodLogOptions); isLog {
+			if sub.Name == "log" {
 				o.id, o.action, o.text = id("read", suffix), "get", "read log of the specified Pod"
 				o.gvk, o.produces = owner, []string{"text/plain", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor"}
 			}
