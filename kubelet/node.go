@@ -79,12 +79,7 @@ func (n *node) allocatable() corev1.ResourceList {
 
 func (n *node) run(ctx context.Context) {
 	log := n.k.log
-	// A runtime that is up in a moment saves a NotReady.
-	for range 20 {
-		if n.notReady(ctx) == "" || sleep(ctx, 50*time.Millisecond) != nil {
-			break
-		}
-	}
+	begun := time.Now()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := n.register(ctx)
 		if err == nil {
@@ -124,8 +119,12 @@ func (n *node) run(ctx context.Context) {
 			log.Warn("The node's status could not be written", "err", err)
 			next = min(next, time.Second)
 		}
-		if !n.isReady() {
-			next = min(next, 500*time.Millisecond)
+		if !n.isReady() { // the runtime tells nobody when its network is there
+			again := 500 * time.Millisecond
+			if time.Since(begun) < 5*time.Second {
+				again = 20 * time.Millisecond
+			}
+			next = min(next, again)
 		}
 		timer.Reset(next)
 		select {
