@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/tenet-run/tenet/internal/invariants"
 	"github.com/tenet-run/tenet/store"
 )
 
@@ -145,6 +146,9 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestCheckRepairsMemory(t *testing.T) {
+	if invariants.Enabled {
+		t.Skip("breaks an invariant on purpose")
+	}
 	s := openMem(t, vfs.NewMem(), nil)
 	defer s.Close()
 	for i := range 50 {

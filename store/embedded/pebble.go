@@ -25,6 +25,10 @@ func (s *Store) pebbleOptions() *pebble.Options {
 			BackgroundError: s.backgroundError,
 		},
 	}
+	// Open reads everything in order, and hardly anything else reads: large blocks.
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 32 << 10
+	}
 	o.Experimental.FileCacheShards = 1
 	// The default scheduler looks every 100 ms whether it may run more compactions at once. With a limit of one it need not: the end of
 	// one compaction grants the next.

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tenet-run/tenet/internal/invariants"
 	"github.com/tenet-run/tenet/store"
 )
 
@@ -20,6 +21,7 @@ type table struct {
 	snapshot *tree
 
 	watchers watchers
+	digests  digests
 }
 
 func newTable(prefix string) *table {
@@ -33,6 +35,9 @@ func (t *table) get(ns, name string) *store.Record {
 
 // set changes the newest state without an event.
 func (t *table) set(prev, next *store.Record) {
+	if invariants.Enabled {
+		t.replaced(prev, next)
+	}
 	if next != nil {
 		t.live.Set(itemOf(next))
 	} else {
@@ -46,6 +51,9 @@ func (t *table) set(prev, next *store.Record) {
 
 // apply takes one change into the table. view is held for writing.
 func (t *table) apply(ev store.Event, now time.Time) {
+	if invariants.Enabled {
+		invariants.Check(ev.Revision > t.last, "%s: an event at %d after %d", t.prefix, ev.Revision, t.last)
+	}
 	t.set(ev.Prev, ev.Record)
 	t.log.append(ev, now)
 	t.last = ev.Revision
