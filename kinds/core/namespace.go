@@ -16,10 +16,11 @@ import (
 // when nothing is left inside.
 var Namespace = kinds.Define(kinds.Definition[*corev1.Namespace, *corev1.NamespaceList]{
 	Group: "", Version: "v1", Kind: "Namespace", Plural: "namespaces", ShortNames: []string{"ns"},
-	WithoutVerbs: []string{"deletecollection"},
-	New:          func() *corev1.Namespace { return &corev1.Namespace{} },
-	NewList:      func() *corev1.NamespaceList { return &corev1.NamespaceList{} },
-	ValidName:    apivalidation.NameIsDNSLabel,
+	WithoutVerbs:  []string{"deletecollection"},
+	ReturnDeleted: true,
+	New:           func() *corev1.Namespace { return &corev1.Namespace{} },
+	NewList:       func() *corev1.NamespaceList { return &corev1.NamespaceList{} },
+	ValidName:     apivalidation.NameIsDNSLabel,
 	Default: func(ns *corev1.Namespace) {
 		if ns.Name != "" {
 			labelWithName(ns)

@@ -19,7 +19,8 @@ import (
 var Service = kinds.Define(kinds.Definition[*corev1.Service, *corev1.ServiceList]{
 	Group: "", Version: "v1", Kind: "Service", Plural: "services", ShortNames: []string{"svc"}, Categories: []string{"all"}, Namespaced: true,
 	Prefix: "services/specs", CreateOnUpdate: true,
-	New: func() *corev1.Service { return &corev1.Service{} }, NewList: func() *corev1.ServiceList { return &corev1.ServiceList{} },
+	ReturnDeleted: true,
+	New:           func() *corev1.Service { return &corev1.Service{} }, NewList: func() *corev1.ServiceList { return &corev1.ServiceList{} },
 	ValidName:  apivalidation.NameIsDNSLabel,
 	Default:    defaultService,
 	CopyStatus: func(dst, src *corev1.Service) { dst.Status = src.Status },

@@ -14,10 +14,11 @@ const enforceMountableSecrets = "kubernetes.io/enforce-mountable-secrets"
 // ServiceAccount is an identity for pods. Its token subresource takes a TokenRequest; the API server signs.
 var ServiceAccount = kinds.Define(kinds.Definition[*corev1.ServiceAccount, *corev1.ServiceAccountList]{
 	Group: "", Version: "v1", Kind: "ServiceAccount", Plural: "serviceaccounts", ShortNames: []string{"sa"}, Namespaced: true,
-	New:          func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
-	NewList:      func() *corev1.ServiceAccountList { return &corev1.ServiceAccountList{} },
-	BeforeCreate: keepSecretNames,
-	BeforeUpdate: func(sa, _ *corev1.ServiceAccount) { keepSecretNames(sa) },
+	ReturnDeleted: true,
+	New:           func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
+	NewList:       func() *corev1.ServiceAccountList { return &corev1.ServiceAccountList{} },
+	BeforeCreate:  keepSecretNames,
+	BeforeUpdate:  func(sa, _ *corev1.ServiceAccount) { keepSecretNames(sa) },
 	Warnings: func(sa, old *corev1.ServiceAccount) []string {
 		if old != nil {
 			if _, had := old.Annotations[enforceMountableSecrets]; had {
