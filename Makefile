@@ -1,8 +1,14 @@
 # Tenet's build. `make build` makes the one file, bin/tenet, with every program that it carries. Nothing is rebuilt that is current.
 #
+#   make up           everything: install what is missing, build, start, run README's example and show it working (root)
+#   make test         every test, real containers included (as root; as a plain user those are skipped)
+#   make ci           what CI runs: test, vet, formatting, lint, generated files
 #   make build        bin/tenet (installs a C compiler and libseccomp first, on Debian and as root, when they are missing)
 #   make carried      only the carried programs: runc, its shim, the CNI plugins, kubectl
 #   make image-nginx  .cache/images/nginx.tar: docker.io/library/nginx:stable made of Debian's nginx package, for machines that reach no registry
+#   make bench        the API server beside etcd + kube-apiserver, and pod starts; writes docs/results/
+#   make generate     files made from others: OpenAPI
+#   make install      /usr/local/bin/tenet and a systemd unit
 #   make clean        bin and .cache
 
 SHELL    := /bin/bash
@@ -20,7 +26,7 @@ PROGRAMS := runc containerd-shim-runc-v2 kubectl cni
 ZST      := $(PROGRAMS:%=$(BLOBS)/%.zst)
 MODFILES := go.mod go.sum
 
-.PHONY: build carried image-nginx tools clean FORCE
+.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench install FORCE
 .DELETE_ON_ERROR:
 
 build: carried
@@ -73,3 +79,36 @@ image-nginx: .cache/images/nginx.tar
 
 clean:
 	rm -rf bin .cache $(BLOBS)
+
+up: build
+	@hack/up.sh
+
+# Tests that start containers want bin/tenet and an image; without root they skip.
+test: build image-nginx
+	@command -v ip >/dev/null || { apt-get update -qq && apt-get install -y -qq iproute2; }
+	@$(GO) test $(TESTFLAGS) ./...
+
+vet:
+	@$(GO) vet ./...
+	@cd test/bench && $(GO) vet ./...
+
+lint:
+	@bad=$$(gofmt -l $$(git ls-files '*.go' | grep -v zz_generated)); if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w:"; echo "$$bad"; exit 1; fi
+	@$(GO) test ./internal/lint
+
+generate:
+	@$(GO) generate ./kinds/openapi
+
+generated:
+	@$(GO) test -run TestDataIsCurrent ./kinds/openapi
+
+ci: vet lint generated test
+
+bench: build
+	@test/bench/peers.sh
+	@cd test/bench && $(GO) run . -tenet $(CURDIR)/bin/tenet -out $(CURDIR)/docs/results/bench.md
+
+install: build
+	install -D -m 0755 bin/tenet $(DESTDIR)/usr/local/bin/tenet
+	install -D -m 0644 dist/tenet.service $(DESTDIR)/etc/systemd/system/tenet.service
+	@echo "systemctl enable --now tenet starts it"

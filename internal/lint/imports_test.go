@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"gitops":         {"kinds", "client", "internal"},
 	"internal":       {"kinds"},
 	"server/control": {"kinds", "store", "apiserver", "client", "controllers", "scheduler", "internal"},
-	"server":         {"kinds", "store", "apiserver", "client", "controllers", "scheduler", "kubelet", "network", "gitops", "internal"},
+	"server":         {"kinds", "store", "apiserver", "client", "controllers", "scheduler", "kubelet", "network", "gitops", "server/control", "internal"},
 	"cli":            {"kinds", "client", "server", "controllers", "kubelet/cri", "internal"},
 	"cmd":            {"cli", "internal"},
 	"test":           {"*"},

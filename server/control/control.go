@@ -165,7 +165,16 @@ func (c *Control) Controllers() []controllers.Controller {
 func (c *Control) Port() int { return c.cfg.Port }
 
 // Handler serves HTTP.
-func (c *Control) Handler() http.Handler { return c.Server }
+func (c *Control) Handler() http.Handler { return c.edge.metrics.Inflight(c.Server, longRunning) }
+
+// longRunning tells watches and connections from requests that end soon.
+func longRunning(r *http.Request) bool {
+	if r.Header.Get("Upgrade") != "" {
+		return true
+	}
+	q := r.URL.Query()
+	return q.Get("watch") == "true" || q.Get("watch") == "1" || q.Get("follow") == "true"
+}
 
 // Booted is closed when the first objects are there.
 func (c *Control) Booted() <-chan struct{} { return c.booted }
