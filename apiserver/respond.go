@@ -2,14 +2,15 @@ package apiserver
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
+	"github.com/klauspost/compress/gzip"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -82,7 +83,8 @@ func (a *answer) start(length int) {
 	} else if a.compress {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
-		a.gz, _ = gzip.NewWriterLevel(a.w, gzip.BestSpeed)
+		a.gz = gzips.Get().(*gzip.Writer)
+		a.gz.Reset(a.w)
 	}
 	a.w.WriteHeader(a.code)
 }
@@ -104,10 +106,18 @@ func (a *answer) end() error {
 		return a.put(a.buf)
 	}
 	if a.gz != nil {
-		return a.gz.Close()
+		err := a.gz.Close()
+		gzips.Put(a.gz)
+		a.gz = nil
+		return err
 	}
 	return nil
 }
+
+var gzips = sync.Pool{New: func() any {
+	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	return w
+}}
 
 // formed writes JSON (one value, without newline) in the form that was asked for.
 func (a *answer) formed(data []byte) error {

@@ -52,33 +52,19 @@ func (c *call) tabler(r *http.Request, accept accepted) (*tabler, error) {
 	return t, nil
 }
 
-// row is one object as JSON.
-func (t *tabler) row(obj kinds.Object) ([]byte, error) {
-	cells := t.table.Row(obj)
-	aged := cells
-	for i, cell := range cells {
-		if at, ok := cell.(kinds.Cell); ok {
-			if &aged[0] == &cells[0] {
-				aged = append([]any(nil), cells...)
-			}
-			aged[i] = at.At(t.now)
-		}
-	}
-	row := metav1.TableRow{Cells: aged}
-	var err error
+// carried is the object that a row carries along, as JSON.
+func (t *tabler) carried(obj kinds.Object) ([]byte, error) {
 	switch t.include {
 	case metav1.IncludeMetadata:
-		row.Object.Raw, err = encode.Marshal(partial(obj, t.version))
+		return encode.Marshal(partial(obj, t.version))
 	case metav1.IncludeObject:
-		var v runtime.Object
-		if v, err = t.view(obj); err == nil {
-			row.Object.Raw, err = encode.Marshal(v)
+		v, err := t.view(obj)
+		if err != nil {
+			return nil, err
 		}
+		return encode.Marshal(v)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(row)
+	return nil, nil
 }
 
 func (t *tabler) open(dst []byte, list metav1.ListMeta, columns bool) ([]byte, error) {
@@ -107,7 +93,7 @@ func (t *tabler) single(obj kinds.Object, columns bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, err := t.row(obj)
+	row, err := encode.Row(t.table, obj, t.carried, t.now)
 	if err != nil {
 		return nil, err
 	}
@@ -125,18 +111,12 @@ func (c *call) writeTable(w io.Writer, r *http.Request, accept accepted, list me
 		return err
 	}
 	for i, rec := range records {
-		obj, err := c.decoded(rec)
-		if err != nil {
-			return err
-		}
-		row, err := t.row(obj)
-		if err != nil {
-			return err
-		}
 		if i > 0 {
 			buf = append(buf, ',')
 		}
-		buf = append(buf, row...)
+		if buf, err = c.cache.AppendRow(buf, c.kind, c.served, t.table, t.include, t.version, rec, t.carried, t.now); err != nil {
+			return err
+		}
 		if len(buf) > 32<<10 {
 			if _, err := w.Write(buf); err != nil {
 				return err

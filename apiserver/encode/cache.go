@@ -23,7 +23,8 @@ type Body struct {
 	Data []byte
 	// revision is the span in Data of the resourceVersion: the digits in JSON. revisionEnd is 0 when there is none.
 	revisionStart, revisionEnd int
-	served                     *kinds.Served
+	holes                      []hole // of a table row
+	key                        any
 	owner                      *derived
 	used                       atomic.Bool
 }
@@ -57,10 +58,15 @@ const overhead = 128
 
 // body returns the JSON body of a record in a served version.
 func (c *Cache) body(k *kinds.Kind, s *kinds.Served, r *store.Record) (*Body, error) {
+	return c.derived(k, s, r, func(obj kinds.Object) (*Body, error) { return jsonBody(s, obj) })
+}
+
+// derived returns what encode makes of a record, which is kept under key.
+func (c *Cache) derived(k *kinds.Kind, key any, r *store.Record, encode func(kinds.Object) (*Body, error)) (*Body, error) {
 	d := derive(r)
 	d.mu.Lock()
 	for _, b := range d.bodies {
-		if b.served == s {
+		if b.key == key {
 			if !b.used.Load() {
 				b.used.Store(true)
 			}
@@ -77,13 +83,13 @@ func (c *Cache) body(k *kinds.Kind, s *kinds.Served, r *store.Record) (*Body, er
 	}
 	var b *Body
 	if err == nil {
-		b, err = jsonBody(s, obj)
+		b, err = encode(obj)
 	}
 	if err != nil {
 		d.mu.Unlock()
 		return nil, err
 	}
-	b.served, b.owner = s, d
+	b.key, b.owner = key, d
 	d.bodies = append(d.bodies, b)
 	d.mu.Unlock()
 	c.admit(b)
