@@ -45,8 +45,10 @@ func (w *worker) writeStatus(ctx context.Context) {
 		switch {
 		case err == nil:
 			w.writeFails = 0
+			w.wrote, w.wroteAs = &pod.Status, &got.Status
 			if got.UID == w.uid && w.pod.ResourceVersion == pod.ResourceVersion {
-				w.pod = got // the cache of a remote client lags behind
+				w.pod = got
+				w.snapshot.Store(got) // the cache of a remote client would tell later
 			}
 			w.mu.Unlock()
 			continue
@@ -58,6 +60,7 @@ func (w *worker) writeStatus(ctx context.Context) {
 					w.gone = true
 				} else {
 					w.pod = fresh
+					w.snapshot.Store(fresh)
 				}
 				w.writing = false
 				w.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,8 @@ type worker struct {
 	last    *corev1.PodStatus
 
 	want       *corev1.PodStatus // to be written
+	wrote      *corev1.PodStatus // was written ...
+	wroteAs    *corev1.PodStatus // ... and this is what the API kept
 	writing    bool
 	retryWrite time.Time
 	writeFails int
@@ -99,7 +102,7 @@ func (w *worker) update(pod *corev1.Pod) {
 	w.mu.Lock()
 	if pod == nil {
 		w.gone = true
-	} else {
+	} else if !older(pod, w.pod) {
 		old := w.pod
 		w.pod = pod
 		w.snapshot.Store(pod)
@@ -112,6 +115,13 @@ func (w *worker) update(pod *corev1.Pod) {
 	}
 	w.mu.Unlock()
 	w.poke(false)
+}
+
+// older reports that a is a state before b: the answer to a write may overtake the watch.
+func older(a, b *corev1.Pod) bool {
+	x, err1 := strconv.ParseUint(a.ResourceVersion, 10, 64)
+	y, err2 := strconv.ParseUint(b.ResourceVersion, 10, 64)
+	return err1 == nil && err2 == nil && x < y
 }
 
 // current is the newest state of the pod.
@@ -352,7 +362,12 @@ func (w *worker) dataChanged() {
 
 // dirty reports that the API does not have the wanted status yet. w.mu is held.
 func (w *worker) dirty() bool {
-	return w.want != nil && !equality.Semantic.DeepEqual(w.pod.Status, *w.want)
+	same := equality.Semantic.DeepEqual
+	if w.want == nil || same(w.pod.Status, *w.want) {
+		return false
+	}
+	// What the API made of this very status is good enough: it may drop fields that it does not know.
+	return w.wrote == nil || !same(w.wrote, w.want) || !same(&w.pod.Status, w.wroteAs)
 }
 
 func findContainer(pod *corev1.Pod, name string) *corev1.Container {

@@ -195,6 +195,9 @@ func (s *State) present(st *corev1.ContainerStatus, c *corev1.Container, cur *Co
 	st.User = cur.User
 	if prev := s.Previous(c.Name); prev != nil && prev.Phase == Exited {
 		st.LastTerminationState.Terminated = terminated(prev)
+		if told := toldEnd(old, st.LastTerminationState.Terminated.ContainerID); told != nil {
+			st.LastTerminationState.Terminated = told
+		}
 	} else if old != nil && old.ContainerID != st.ContainerID && old.State.Terminated != nil {
 		st.LastTerminationState.Terminated = old.State.Terminated
 	}
@@ -203,6 +206,9 @@ func (s *State) present(st *corev1.ContainerStatus, c *corev1.Container, cur *Co
 		st.State.Running = &corev1.ContainerStateRunning{StartedAt: second(cur.StartedAt)}
 	case Exited:
 		end := terminated(cur)
+		if told := toldEnd(old, end.ContainerID); told != nil {
+			end = told // its termination message may be gone by now
+		}
 		st.State.Terminated = end
 		if ended || s.Terminating() || !s.restarts(c, cur) {
 			return
@@ -258,6 +264,19 @@ func (s *State) restarts(c *corev1.Container, cur *Container) bool {
 		}
 	}
 	return Restarts(&s.Pod.Spec, c, cur.ExitCode)
+}
+
+// toldEnd is what an earlier status said about the end of a container, or nil.
+func toldEnd(old *corev1.ContainerStatus, id string) *corev1.ContainerStateTerminated {
+	if old == nil {
+		return nil
+	}
+	for _, t := range []*corev1.ContainerStateTerminated{old.State.Terminated, old.LastTerminationState.Terminated} {
+		if t != nil && t.ContainerID == id {
+			return t
+		}
+	}
+	return nil
 }
 
 func terminated(c *Container) *corev1.ContainerStateTerminated {
