@@ -132,6 +132,7 @@ func TestFailuresBackOff(t *testing.T) {
 					return controllers.Plan{Creates: []controllers.Create{{Kind: core.Secret, Object: secret(0)}}}
 				}))
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				if got, want := p.of("x"), "[0s 5ms 15ms 35ms 75ms]"; got != want {
 					t.Errorf("planned at %s, want %s", got, want)
 				}
@@ -154,6 +155,7 @@ func TestConflictPlansAnewAtOnce(t *testing.T) {
 			return controllers.Plan{Updates: []controllers.Update{{Kind: core.ConfigMap, Object: old}}}
 		}))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got, want := p.of("x"), "[0s 0s 10ms 30ms]"; got != want {
 			t.Errorf("planned at %s, want at once and then with backoff: %s", got, want)
 		}
@@ -173,6 +175,7 @@ func TestRequeueAfterAndMemory(t *testing.T) {
 			return controllers.Plan{RequeueAfter: time.Duration(n+1) * time.Minute, Remember: n + 1}
 		}))
 		time.Sleep(24 * time.Hour)
+		synctest.Wait()
 		if got, want := p.of("x"), "[0s 1m0s 3m0s 6m0s]"; got != want {
 			t.Errorf("planned at %s, want %s", got, want)
 		}
@@ -209,6 +212,7 @@ func TestSlowStartStopsAtTheFirstFailure(t *testing.T) {
 			return p
 		}))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if tried != 7 { // 1 + 2 + 4, of which the last two fail
 			t.Errorf("%d creates were tried, want 7", tried)
 		}
@@ -251,6 +255,7 @@ func TestRequireIsCheckedLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if _, ok := w.Cache().Get(core.Secret, "default", "s1"); ok {
 			t.Error("the plan was carried out although s7 exists")
 		}
@@ -258,6 +263,7 @@ func TestRequireIsCheckedLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if _, ok := w.Cache().Get(core.Secret, "default", "s1"); !ok {
 			t.Errorf("the plan was not carried out after s7 went; planned at %s", p.of("x"))
 		}
@@ -290,6 +296,7 @@ func TestLag(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if creates != 1 {
 			t.Errorf("%d Secrets were made, want 1", creates)
 		}
@@ -317,6 +324,7 @@ func TestKindSetGrowsAndShrinks(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait()
 		}
 		create(1)
 		if got := p.of("s1"); got != "[]" {
@@ -324,6 +332,7 @@ func TestKindSetGrowsAndShrinks(t *testing.T) {
 		}
 		set.Set([]*kinds.Kind{core.ConfigMap, core.Secret})
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		create(2)
 		if s1, s2 := p.of("s1"), p.of("s2"); s1 != "[1m1s]" || s2 != "[2m1s]" {
 			t.Errorf("after the set grew, s1 was planned at %s, s2 at %s; want each once, after the delay", s1, s2)
@@ -333,6 +342,7 @@ func TestKindSetGrowsAndShrinks(t *testing.T) {
 		}
 		set.Set([]*kinds.Kind{core.ConfigMap})
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		create(3)
 		if got := p.of("s3"); got != "[]" {
 			t.Errorf("a kind that left the set was followed: %s", got)
@@ -363,6 +373,7 @@ func TestNamespaceThatGoesAwayRefusesQuietly(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := p.of("x"); got != "[0s 1s]" || out.Err != nil || len(out.Created) != 1 || out.Created[0] != nil {
 			t.Errorf("planned at %s with outcome %+v, want no retry and no failure", got, out)
 		}

@@ -185,9 +185,11 @@ func (x *execution) create(ctx context.Context, w Create, made *kinds.Object, ex
 		*exists = true
 		return nil
 	case apierrors.IsAlreadyExists(err):
+		x.doubtful(err, w.Kind, w.Object.GetNamespace(), w.Object.GetName(), "")
 		return fmt.Errorf("creating %s: %w: %w", name, errStale, err)
 	}
 	if ctx.Err() == nil {
+		x.doubtful(err, w.Kind, w.Object.GetNamespace(), w.Object.GetName(), "")
 		x.say(w.Failed, err.Error())
 	}
 	return err // bare: it stands in conditions that users read
@@ -210,6 +212,7 @@ func (x *execution) delete(ctx context.Context, w Delete) error {
 	case apierrors.IsNotFound(err):
 		return nil
 	case !apierrors.IsConflict(err) && ctx.Err() == nil:
+		x.doubtful(err, w.Kind, w.Namespace, w.Name, w.UID)
 		x.say(w.Failed, err.Error())
 	}
 	return fmt.Errorf("deleting %s: %w", describe(w.Kind, w.Namespace, w.Name), err)

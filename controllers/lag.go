@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -18,7 +19,9 @@ type sight struct {
 	namespace, name string
 	uid             types.UID
 	version         uint64 // of the write; 0: a deletion
-	at              time.Time
+	// unknown: the answer was lost, or says that the object is there already. Whether there is something to be seen is asked first.
+	unknown bool
+	at      time.Time
 }
 
 const (
@@ -43,8 +46,17 @@ func (x *execution) deleted(w Delete) {
 	x.expect(sight{kind: w.Kind, namespace: w.Namespace, name: w.Name, uid: w.UID})
 }
 
+// doubtful keeps in mind a create (uid "") or a deletion that may have been carried out although it failed.
+func (x *execution) doubtful(err error, k *kinds.Kind, namespace, name string, uid types.UID) {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && !apierrors.IsAlreadyExists(err) && status.Status().Code >= 400 && status.Status().Code < 500 {
+		return // refused
+	}
+	x.expect(sight{kind: k, namespace: namespace, name: name, uid: uid, unknown: true})
+}
+
 func (x *execution) expect(s sight) {
-	if x.r.e.seen(s) || !x.r.e.follows(s.kind) {
+	if !s.unknown && x.r.e.seen(s) || !x.r.e.follows(s.kind) {
 		return
 	}
 	s.at = time.Now()
@@ -78,7 +90,10 @@ func (r *runner) lag(ctx context.Context, key Key) time.Duration {
 	var wait time.Duration
 	for _, s := range left {
 		age := time.Since(s.at)
-		if r.e.seen(s) || !r.e.follows(s.kind) || age > lagGiveUp || age > lagAsk && r.cameAndWent(ctx, s) {
+		if s.unknown && !r.ask(ctx, &s) {
+			continue
+		}
+		if !s.unknown && r.e.seen(s) || !r.e.follows(s.kind) || age > lagGiveUp || age > lagAsk && r.cameAndWent(ctx, s) {
 			continue
 		}
 		still = append(still, s)
@@ -88,6 +103,23 @@ func (r *runner) lag(ctx context.Context, key Key) time.Duration {
 	defer r.mu.Unlock()
 	keep(r.unseen, key, still, len(still) > 0)
 	return wait
+}
+
+// ask finds out whether a write whose answer was lost has been carried out, and so has to show; false: it has not.
+func (r *runner) ask(ctx context.Context, s *sight) bool {
+	obj, err := r.e.deps.Client.Get(ctx, s.kind, s.namespace, s.name)
+	switch {
+	case err != nil:
+		// Nothing there: a deletion has to show, a create was not made. Any other failure: asked again.
+		s.unknown = !apierrors.IsNotFound(err)
+		return s.unknown || s.uid != ""
+	case s.uid != "": // a deletion
+		s.unknown = false
+		return obj.GetUID() != s.uid || obj.GetDeletionTimestamp() != nil
+	}
+	version, err := strconv.ParseUint(obj.GetResourceVersion(), 10, 64)
+	s.unknown, s.uid, s.version = false, obj.GetUID(), version
+	return err == nil
 }
 
 func (r *runner) cameAndWent(ctx context.Context, s sight) bool {
