@@ -41,6 +41,9 @@ func testOptions(t testing.TB, dir string) EmbeddedOptions {
 		}
 		programs[name] = path
 	}
+	if path := os.Getenv("TENET_TEST_RUNC"); path != "" { // to compare
+		programs["runc"] = path
+	}
 	cni, _ := filepath.Abs("../../.cache/carried/cni")
 	bin := filepath.Join(dir, "cni-bin")
 	if _, err := os.Stat(cni); err != nil {
