@@ -26,7 +26,7 @@ PROGRAMS := runc containerd-shim-runc-v2 kubectl cni
 ZST      := $(PROGRAMS:%=$(BLOBS)/%.zst)
 MODFILES := go.mod go.sum
 
-.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench install FORCE
+.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench bench-pods install FORCE
 .DELETE_ON_ERROR:
 
 build: carried
@@ -112,3 +112,6 @@ install: build
 	install -D -m 0755 bin/tenet $(DESTDIR)/usr/local/bin/tenet
 	install -D -m 0644 dist/tenet.service $(DESTDIR)/etc/systemd/system/tenet.service
 	@echo "systemctl enable --now tenet starts it"
+
+bench-pods: build image-nginx
+	@$(GO) test ./test/story -run TestPodStarts -count=1 -timeout 20m -v -args -podbench $(CURDIR)/docs/results/pods.md
