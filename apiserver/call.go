@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -91,7 +92,7 @@ func (c *call) notFound() error { return apierrors.NewNotFound(c.groupResource()
 // record reads the newest state of the call's object.
 func (c *call) record() (*store.Record, error) {
 	r, err := c.cfg.Store.Get(c.key())
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, c.notFound()
 	}
 	return r, err

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -287,7 +288,7 @@ func (s *Server) FollowObjects(ctx context.Context, k *kinds.Kind, namespace str
 		return err
 	}
 	w, err := s.cfg.Store.Watch(store.WatchQuery{Prefix: k.Storage.Prefix, Namespace: namespace, Selector: sel, From: page.Revision})
-	if err == store.ErrExpired {
+	if errors.Is(err, store.ErrExpired) {
 		return expired("the first list was outrun")
 	}
 	if err != nil {
@@ -307,7 +308,7 @@ func (s *Server) FollowObjects(ctx context.Context, k *kinds.Kind, namespace str
 	}
 	for {
 		events, err := w.Next(ctx)
-		if err == store.ErrExpired {
+		if errors.Is(err, store.ErrExpired) {
 			return expired("the reader fell too far behind")
 		}
 		if err != nil {

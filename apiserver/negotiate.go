@@ -80,7 +80,7 @@ func parseAccept(header string) []clause {
 	return out
 }
 
-// negotiate picks the form of the answer. custom: objects that have no protobuf form. list: the answer is a list or a watch.
+// negotiate picks the form of the answer. custom: the objects have no protobuf form.
 func negotiate(r *http.Request, custom bool) (accepted, error) {
 	header := r.Header.Get("Accept")
 	out := accepted{pretty: isPretty(r)}

@@ -96,7 +96,7 @@ func (c *call) change(ch change) (result, error) {
 // tryChange is one round. again: somebody else wrote in between.
 func (c *call) tryChange(ch *change) (out result, again bool, err error) {
 	rec, err := c.cfg.Store.Get(c.key())
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		if !ch.allowCreate {
 			return out, false, c.notFound()
 		}

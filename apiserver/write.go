@@ -78,7 +78,7 @@ func setRevision(obj metav1.Object, r store.Revision) {
 	obj.SetResourceVersion(strconv.FormatUint(uint64(r), 10))
 }
 
-// newUID is a random UUID.
+// fillSystemFields sets what the server gives every new object.
 func (s *Server) fillSystemFields(obj metav1.Object) {
 	obj.SetCreationTimestamp(metav1.NewTime(s.now().Truncate(time.Second)))
 	obj.SetUID(newUID())
