@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -166,6 +168,10 @@ func (c *call) admitAction(in runtime.Object, obj kinds.Object, dryRun bool, opt
 
 // act is an action that the kind carries out on the object itself (binding).
 func (c *call) act(in runtime.Object, opts *metav1.CreateOptions) (result, error) {
+	// Kinds read no clock: what an action writes down as its time (PodScheduled of a binding) is when it was sent, as upstream has it.
+	if m, err := meta.Accessor(in); err == nil {
+		m.SetCreationTimestamp(metav1.NewTime(c.now().Truncate(time.Second)))
+	}
 	admitted := false
 	ch := change{dryRun: isDryRun(opts.DryRun), fixed: true, in: in, update: &metav1.UpdateOptions{DryRun: opts.DryRun}}
 	ch.make = func(old kinds.Object) (kinds.Object, error) {

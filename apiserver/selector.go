@@ -53,12 +53,9 @@ func selector(k *kinds.Kind, s *kinds.Served, labelSelector, fieldSelector, name
 				continue
 			}
 			if sel.Not == nil {
-				sel.Not = map[string]string{}
+				sel.Not = map[string][]string{}
 			}
-			if had, ok := sel.Not[label]; ok && had != r.Value {
-				return nil, apierrors.NewBadRequest(fmt.Sprintf("field label %q: only one value may be excluded", r.Field))
-			}
-			sel.Not[label] = r.Value
+			sel.Not[label] = append(sel.Not[label], r.Value)
 			empty = false
 		}
 	}

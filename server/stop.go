@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/tenet-run/tenet/kubelet/cgroups"
 	"github.com/tenet-run/tenet/kubelet/cri"
 	"github.com/tenet-run/tenet/network/podnet"
 )
@@ -48,10 +50,31 @@ func StopPods(ctx context.Context, dataDir string, cfg NodeConfig) (int, error) 
 	if err := errors.Join(errs...); err != nil {
 		return len(list.Items), err
 	}
+	if err := removeCgroups(list.Items); err != nil {
+		return len(list.Items), err
+	}
 	return len(list.Items), errors.Join(
 		podnet.Cleanup(networkConfig(dataDir, cfg, podCIDR.String())),
 		podnet.RemoveServiceAddress(serviceIP),
 	)
+}
+
+// removeCgroups takes the groups of the pods away, and those above them when nobody else's pods are there.
+func removeCgroups(pods []*runtimeapi.PodSandbox) error {
+	tree, err := cgroups.Open("/sys/fs/cgroup", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil // none were made either
+	}
+	var errs []error
+	for _, path := range tree.Pods() {
+		for _, p := range pods {
+			if p.Metadata != nil && strings.HasSuffix(path, "/pod"+p.Metadata.Uid) {
+				errs = append(errs, tree.Remove(path))
+			}
+		}
+	}
+	tree.Prune()
+	return errors.Join(errs...)
 }
 
 // stopGrace is how long, in seconds, a container may take to end by itself.

@@ -28,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -127,9 +128,9 @@ type Event struct {
 // Selector narrows a list or a watch. Zero fields do not narrow. Implementations use indexes where they have them.
 type Selector struct {
 	Labels labels.Selector
-	Fields map[string]string // exact matches on Header.Fields, "metadata.name" and "metadata.namespace"
-	Not    map[string]string // fields that must differ
-	Owner  types.UID         // one of Header.Owners
+	Fields map[string]string   // exact matches on Header.Fields, "metadata.name" and "metadata.namespace"
+	Not    map[string][]string // fields that must differ from each of the values
+	Owner  types.UID           // one of Header.Owners
 }
 
 // Matches reports whether a record is selected.
@@ -146,7 +147,7 @@ func (s *Selector) Matches(r *Record) bool {
 		}
 	}
 	for f, not := range s.Not {
-		if r.Field(f) == not {
+		if slices.Contains(not, r.Field(f)) {
 			return false
 		}
 	}

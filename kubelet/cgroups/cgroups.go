@@ -314,6 +314,15 @@ func kill(dir string) {
 	}
 }
 
+// Prune removes the groups above the pods' where no pod is left in them, on a machine that is to be left as it was found.
+func (t *Tree) Prune() {
+	for _, root := range t.dirs {
+		for _, dir := range []string{"burstable", "besteffort", ""} {
+			unix.Rmdir(filepath.Join(root, top, dir)) // refused while anything is inside
+		}
+	}
+}
+
 // Pods lists the groups of pods that exist, as paths.
 func (t *Tree) Pods() []string {
 	seen := map[string]bool{}

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/tenet-run/tenet/apiserver"
@@ -54,6 +55,8 @@ type Config struct {
 
 	// WithoutControllers and WithoutScheduler leave these out.
 	WithoutControllers, WithoutScheduler bool
+
+	authenticator authenticator.Request // instead of certificates and tokens, for tests of this package
 }
 
 // Control is a control plane.
@@ -115,9 +118,12 @@ func New(cfg Config) (*Control, error) {
 		return nil, err
 	}
 	handlers := connectHandlers(cfg.Nodes, read, tokens)
+	if cfg.authenticator == nil {
+		cfg.authenticator = authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens})
+	}
 	c.Server, err = apiserver.New(apiserver.Config{
 		Store: cfg.Store, Kinds: kindList, Logger: cfg.Logger,
-		Authenticator: authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens}),
+		Authenticator: cfg.authenticator,
 		Authorizer:    authz.New(),
 		Admission: []admission.Plugin{
 			admission.NamespaceLifecycle(read),

@@ -228,7 +228,7 @@ func testSelectors(t *testing.T, open func() store.Store) {
 		check("", store.Selector{Labels: parse(t, "app=none")})
 		check("", store.Selector{Fields: map[string]string{"spec.nodeName": "n1"}}, "a/1", "a/2")
 		check("", store.Selector{Fields: map[string]string{"spec.nodeName": ""}}, "b/2")
-		check("", store.Selector{Not: map[string]string{"spec.nodeName": ""}}, "a/1", "a/2", "b/1")
+		check("", store.Selector{Not: map[string][]string{"spec.nodeName": {""}}}, "a/1", "a/2", "b/1")
 		check("", store.Selector{Fields: map[string]string{"metadata.name": "1"}}, "a/1", "b/1")
 		check("b", store.Selector{Fields: map[string]string{"metadata.name": "1"}}, "b/1")
 		check("b", store.Selector{Fields: map[string]string{"metadata.name": "3"}})
@@ -300,7 +300,7 @@ func testShared(t *testing.T, open func() store.Store) {
 	s := open()
 	defer s.Close()
 	w := watch(t, s, store.WatchQuery{Prefix: "pods"})
-	w2 := watch(t, s, store.WatchQuery{Prefix: "pods", Selector: &store.Selector{Not: map[string]string{"metadata.name": "x"}}})
+	w2 := watch(t, s, store.WatchQuery{Prefix: "pods", Selector: &store.Selector{Not: map[string][]string{"metadata.name": {"x"}}}})
 	r1 := commit(t, s, set(key("a", "1"), "1"))[0]
 	r2 := commit(t, s, set(key("a", "1"), "2"))[0]
 	for _, w := range []store.Watcher{w, w2} {

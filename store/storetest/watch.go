@@ -98,7 +98,7 @@ func testWatchInside(t *testing.T, open func() store.Store) {
 
 	// The events of one commit come in one batch, however many there are before them.
 	w = watch(t, s, store.WatchQuery{Prefix: "pods"})
-	w2 := watch(t, s, store.WatchQuery{Prefix: "pods", Selector: &store.Selector{Not: map[string]string{"metadata.name": "none"}}})
+	w2 := watch(t, s, store.WatchQuery{Prefix: "pods", Selector: &store.Selector{Not: map[string][]string{"metadata.name": {"none"}}}})
 	const commits, each = 60, 37
 	for i := range commits {
 		var ws []store.Write
