@@ -88,8 +88,7 @@ func (p *payload) unmarshal(obj runtime.Object) (header *schema.GroupVersionKind
 			return nil, nil, err
 		}
 		if wantStrict {
-			var m map[string]any
-			if err := yaml.UnmarshalStrict(p.data, &m); err != nil {
+			if _, err := yaml.YAMLToJSONStrict(p.data); err != nil {
 				strict = append(strict, err)
 			}
 		}
@@ -112,8 +111,27 @@ func (p *payload) unmarshal(obj runtime.Object) (header *schema.GroupVersionKind
 		}
 		return gvk, nil, err
 	}
-	gvk := obj.GetObjectKind().GroupVersionKind()
+	apiVersion, kind := obj.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
+	if t, ok := typeMeta(obj); ok {
+		apiVersion, kind = t.APIVersion, t.Kind // as written: GroupVersionKind has nothing for what is no version
+	}
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return nil, nil, err
+	}
+	gvk := gv.WithKind(kind)
 	return &gvk, append(strict, more...), nil
+}
+
+// typeMeta is the type header of an object as it was decoded.
+func typeMeta(obj runtime.Object) (metav1.TypeMeta, bool) {
+	switch t := obj.GetObjectKind().(type) {
+	case *metav1.TypeMeta:
+		return *t, true
+	case *unstructured.Unstructured:
+		return metav1.TypeMeta{APIVersion: t.GetAPIVersion(), Kind: t.GetKind()}, true
+	}
+	return metav1.TypeMeta{}, false
 }
 
 // jsonHeader reads apiVersion and kind.

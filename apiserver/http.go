@@ -194,6 +194,10 @@ func (x *exchange) identify() bool {
 	}
 	x.user = resp.User
 	x.r.Header.Del("Authorization") // nobody further in has business with it
+	if err := x.impersonate(); err != nil {
+		x.fail(err)
+		return false
+	}
 	return true
 }
 
@@ -233,7 +237,10 @@ func (x *exchange) serve() {
 		return
 	}
 	if !x.offers(x.verb) {
-		x.fail(apierrors.NewMethodNotSupported(x.groupResource(), x.verb))
+		x.fail(&apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: http.StatusMethodNotAllowed, Reason: metav1.StatusReasonMethodNotAllowed,
+			Message: "the server does not allow this method on the requested resource", Details: &metav1.StatusDetails{},
+		}})
 		return
 	}
 	if x.served.Deprecated != "" {
@@ -312,13 +319,8 @@ func (x *exchange) extra(a *authorizer.AttributesRecord) {
 	x.cfg.Extra.ServeHTTP(x.w, x.r.WithContext(ctx))
 }
 
-// unknown answers for a resource that is not served: Extra may know it.
+// unknown answers for a resource that is not served.
 func (x *exchange) unknown() {
-	if x.cfg.Extra != nil && !x.routes.Load().versions[[2]string{x.group, x.version}] {
-		ctx := request.WithUser(x.r.Context(), x.user)
-		x.cfg.Extra.ServeHTTP(x.w, x.r.WithContext(ctx))
-		return
-	}
 	x.fail(&apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
 		Message: "the server could not find the requested resource", Details: &metav1.StatusDetails{},

@@ -28,6 +28,8 @@ type Server struct {
 
 	owners sync.Map // of ownerKey to *ownership
 
+	watching atomic.Int64 // watches over HTTP
+
 	stop    context.Context
 	stopped context.CancelFunc
 }

@@ -47,6 +47,8 @@ type stream struct {
 	revision store.Revision // of the initial records
 	// endMark: a bookmark says where the initial objects end.
 	endMark bool
+	// gather: a write costs enough for a busy watch to wait for more to write (HTTP).
+	gather bool
 }
 
 // watch begins a watch. Errors that a watcher must see inside the stream come as *streamError.
@@ -128,6 +130,7 @@ func (s *stream) run(ctx context.Context, out sink) error {
 	if err := out.flush(); err != nil {
 		return err
 	}
+	var last time.Time // of a write
 	for {
 		events, err := s.watcher.Next(ctx)
 		if err != nil {
@@ -156,6 +159,33 @@ func (s *stream) run(ctx context.Context, out sink) error {
 		if err := out.flush(); err != nil {
 			return err
 		}
+		if s.gather {
+			now := time.Now()
+			if p := s.pause(); now.Sub(last) < 2*p {
+				sleep(ctx, p)
+			}
+			last = now
+		}
+	}
+}
+
+// pause is how long a busy watch gathers before it writes again. Each write costs the same whether it carries one event or twenty, and with many watchers these costs
+// are what a change is made of: so the pause grows with their number, and a watch that has been quiet is not delayed at all.
+func (s *stream) pause() time.Duration {
+	return min(time.Duration(s.watching.Load())*gatherPerWatch, gatherMost)
+}
+
+const (
+	gatherPerWatch = 25 * time.Microsecond
+	gatherMost     = 20 * time.Millisecond
+)
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

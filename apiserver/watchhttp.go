@@ -189,6 +189,8 @@ func (c *call) serveWatch(w http.ResponseWriter, r *http.Request, accept accepte
 		WriteError(w, r, err)
 		return 0
 	}
+	c.watching.Add(1)
+	defer c.watching.Add(-1)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(c.stop, cancel)()
@@ -196,6 +198,7 @@ func (c *call) serveWatch(w http.ResponseWriter, r *http.Request, accept accepte
 		var done context.CancelFunc
 		ctx, done = context.WithTimeout(ctx, stream.timeout())
 		defer done()
+		stream.gather = true
 	}
 	if websocket.IsWebSocketUpgrade(r) {
 		if stream != nil {

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/klog/v2"
+
 	"github.com/tenet-run/tenet/apiserver/connect"
 	"github.com/tenet-run/tenet/apiserver/pki"
 	"github.com/tenet-run/tenet/server/control"
@@ -52,6 +54,7 @@ func ReadyFile(dataDir string) string { return filepath.Join(dataDir, "ready") }
 func Run(ctx context.Context, cfg Config) (err error) {
 	began := time.Now()
 	log := cfg.Logger
+	klog.SetSlogLogger(log) // libraries' own logs go the same way
 	os.Remove(ReadyFile(cfg.DataDir))
 	defer os.Remove(ReadyFile(cfg.DataDir))
 	ctx, cancel := context.WithCancelCause(ctx)

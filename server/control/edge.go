@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/pprof"
 	"net/netip"
 
 	"github.com/tenet-run/tenet/apiserver/authn"
@@ -62,6 +63,11 @@ func newEdge(c *Control, list []*kinds.Kind, tokens *authn.Tokens) (*edge, error
 	}
 	e.metrics = metrics.New(list, c.cfg.Store, version.Get())
 	e.mux.Handle("/metrics", e.metrics)
+	// For administrators, as kube-apiserver has it.
+	e.mux.HandleFunc("/debug/pprof/", pprof.Index)
+	e.mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	e.mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	e.mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return e, nil
 }
 
