@@ -202,6 +202,7 @@ func (x *exchange) identify() bool {
 }
 
 func (x *exchange) serve() {
+	growStack()
 	r := x.r
 	if !x.identify() {
 		return

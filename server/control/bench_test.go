@@ -100,12 +100,18 @@ func BenchmarkAPI(b *testing.B) {
 			}
 		}()
 		b.ResetTimer()
+		before := cpuTime()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				ask(b, c, "POST", web.URL+"/api/v1/namespaces/default/pods", benchPodJSON(<-names))
 			}
 		})
+		b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
 	})
+	b.Run("read", reads)
+}
+
+func reads(b *testing.B) {
 	web, c := overTLS(b)
 	for i := range 5000 {
 		ask(b, c, "POST", web.URL+"/api/v1/namespaces/default/pods", benchPodJSON(i))
