@@ -18,7 +18,8 @@ COMMIT   := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE     := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 KUBE     := v1.37.2
 MODULE   := github.com/tenet-run/tenet
-LDFLAGS  := -s -w -X $(MODULE)/internal/version.Version=$(VERSION) -X $(MODULE)/internal/version.Commit=$(COMMIT) -X $(MODULE)/internal/version.Date=$(DATE)
+CTRDVER  := $(shell sed -n 's|^\tgithub.com/containerd/containerd/v2 ||p' go.mod)
+LDFLAGS  := -s -w -X github.com/containerd/containerd/v2/version.Version=$(CTRDVER) -X $(MODULE)/internal/version.Version=$(VERSION) -X $(MODULE)/internal/version.Commit=$(COMMIT) -X $(MODULE)/internal/version.Date=$(DATE)
 
 CARRIED  := .cache/carried
 BLOBS    := internal/carry/blobs

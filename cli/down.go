@@ -38,7 +38,11 @@ func downCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("stop pods: %w", err)
 			}
-			if pods > 0 {
+			switch pods {
+			case 0:
+			case 1:
+				fmt.Fprintln(c.ErrOrStderr(), "stopped 1 pod; `tenet up` starts it again")
+			default:
 				fmt.Fprintf(c.ErrOrStderr(), "stopped %d pods; `tenet up` starts them again\n", pods)
 			}
 			return nil

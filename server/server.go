@@ -54,7 +54,7 @@ func ReadyFile(dataDir string) string { return filepath.Join(dataDir, "ready") }
 func Run(ctx context.Context, cfg Config) (err error) {
 	began := time.Now()
 	log := cfg.Logger
-	klog.SetSlogLogger(log) // libraries' own logs go the same way
+	klog.SetSlogLogger(slog.New(library{log.Handler()}))
 	os.Remove(ReadyFile(cfg.DataDir))
 	defer os.Remove(ReadyFile(cfg.DataDir))
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -84,6 +84,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
+
+	go watchOver(ctx, st, log)
 
 	names := append([]string{serviceIP.String()}, cfg.Names...)
 	names = append(names, ownNames(cfg)...)

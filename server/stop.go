@@ -15,6 +15,7 @@ import (
 
 	"github.com/tenet-run/tenet/kubelet/cgroups"
 	"github.com/tenet-run/tenet/kubelet/cri"
+	"github.com/tenet-run/tenet/kubelet/volumes"
 	"github.com/tenet-run/tenet/network/podnet"
 )
 
@@ -54,6 +55,7 @@ func StopPods(ctx context.Context, dataDir string, cfg NodeConfig) (int, error) 
 		return len(list.Items), err
 	}
 	return len(list.Items), errors.Join(
+		volumes.Unmount(filepath.Join(dataDir, "kubelet", "pods")),
 		podnet.Cleanup(networkConfig(dataDir, cfg, podCIDR.String())),
 		podnet.RemoveServiceAddress(serviceIP),
 	)

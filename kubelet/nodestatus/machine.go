@@ -16,7 +16,12 @@ func Machine(root string) MachineInfo {
 	mem := meminfo()
 	m.Memory, m.Swap = mem["MemTotal"], mem["SwapTotal"]
 	var fs unix.Statfs_t
-	if unix.Statfs(root, &fs) == nil {
+	err := unix.Statfs(root, &fs)
+	for err == unix.ENOENT && root != filepath.Dir(root) { // the folder is made at the first start, on the file system of its parent
+		root = filepath.Dir(root)
+		err = unix.Statfs(root, &fs)
+	}
+	if err == nil {
 		m.Storage = int64(fs.Blocks) * fs.Bsize
 	}
 	m.MachineID = line("/etc/machine-id", "/var/lib/dbus/machine-id")

@@ -63,6 +63,14 @@ func mounted(dir string) bool {
 
 // RemoveDir undoes every mount at or below a directory and removes it. It never descends into a mount that could not be undone.
 func RemoveDir(dir string) error {
+	if err := Unmount(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// Unmount undoes every mount at or below a directory.
+func Unmount(dir string) error {
 	points, err := mountsBelow(dir)
 	if err != nil {
 		return err
@@ -79,7 +87,7 @@ func RemoveDir(dir string) error {
 	if left, err := mountsBelow(dir); err != nil || len(left) > 0 {
 		return fmt.Errorf("%s: still has mounts: %v %w", dir, left, errors.Join(err))
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 // mountsBelow lists mount points at or below a directory, deepest and newest first.
