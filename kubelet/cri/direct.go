@@ -5,6 +5,7 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -12,6 +13,16 @@ import (
 func call[Q, A any](ctx context.Context, f func(context.Context, Q) (A, error), q Q) (A, error) {
 	a, err := f(namespaces.WithNamespace(ctx, namespace), q)
 	return a, errgrpc.ToGRPC(err)
+}
+
+// gated is call for what starts pods.
+func gated[Q, A any](ctx context.Context, g *gate, u urgency, f func(context.Context, Q) (A, error), q Q) (none A, _ error) {
+	leave, err := g.enter(ctx, u)
+	if err != nil {
+		return none, status.FromContextError(err).Err()
+	}
+	defer leave()
+	return call(ctx, f, q)
 }
 
 func (d *Daemon) Version(ctx context.Context, q *runtimeapi.VersionRequest) (*runtimeapi.VersionResponse, error) {
@@ -59,11 +70,11 @@ func (d *Daemon) UpdatePodSandboxResources(ctx context.Context, q *runtimeapi.Up
 }
 
 func (d *Daemon) CreateContainer(ctx context.Context, q *runtimeapi.CreateContainerRequest) (*runtimeapi.CreateContainerResponse, error) {
-	return call(ctx, d.rt.CreateContainer, q)
+	return gated(ctx, d.starts, next, d.rt.CreateContainer, q)
 }
 
 func (d *Daemon) StartContainer(ctx context.Context, q *runtimeapi.StartContainerRequest) (*runtimeapi.StartContainerResponse, error) {
-	return call(ctx, d.rt.StartContainer, q)
+	return gated(ctx, d.starts, next, d.rt.StartContainer, q)
 }
 
 func (d *Daemon) StopContainer(ctx context.Context, q *runtimeapi.StopContainerRequest) (*runtimeapi.StopContainerResponse, error) {

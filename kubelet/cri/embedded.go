@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -85,6 +86,7 @@ type Daemon struct {
 	set     *plugin.Set
 	failed  chan error
 	options EmbeddedOptions
+	starts  *gate
 	seccomp string // path of the sandbox's own seccomp profile; empty: not our pause image
 	stop    context.CancelFunc
 	once    sync.Once
@@ -116,7 +118,12 @@ func Embedded(ctx context.Context, o EmbeddedOptions) (_ *Daemon, err error) {
 		return nil, fmt.Errorf("container runtime: %w", err)
 	}
 
-	d := &Daemon{options: o, failed: make(chan error, 1), set: plugin.NewPluginSet()}
+	// What is started for every pod, CNI plugins before all, lives for milliseconds: a Go program's threads for more processors only cost it time.
+	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
+		return nil, fmt.Errorf("container runtime: %w", err)
+	}
+
+	d := &Daemon{options: o, failed: make(chan error, 1), set: plugin.NewPluginSet(), starts: &gate{free: startsAtOnce(), patience: 2 * time.Second}}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop
 	defer func() {
@@ -150,6 +157,9 @@ func Embedded(ctx context.Context, o EmbeddedOptions) (_ *Daemon, err error) {
 	}
 	return d, nil
 }
+
+// startsAtOnce is a little more than there are processors: some of every start is waiting.
+func startsAtOnce() int { return runtime.GOMAXPROCS(0) + 2 }
 
 // makeDirs makes what containerd expects to exist. Users of pods in user namespaces walk through State, so others may (0711).
 func makeDirs(o EmbeddedOptions) error {

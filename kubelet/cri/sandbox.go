@@ -20,7 +20,7 @@ func (d *Daemon) RunPodSandbox(ctx context.Context, q *runtimeapi.RunPodSandboxR
 		q = proto.Clone(q).(*runtimeapi.RunPodSandboxRequest)
 		q.Config.Linux.SecurityContext.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: d.seccomp}
 	}
-	return call(ctx, d.rt.RunPodSandbox, q)
+	return gated(ctx, d.starts, later, d.rt.RunPodSandbox, q)
 }
 
 // writeSandboxSeccomp writes the profile and returns its path.

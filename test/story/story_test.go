@@ -7,6 +7,7 @@ package story
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,10 +54,14 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o711); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o711), os.Mkdir(filepath.Join(dir, "run"), 0o711)); err != nil {
 		t.Fatal(err)
 	}
 	c := &cluster{t: t, bin: bin, data: filepath.Join(dir, "data"), run: filepath.Join(dir, "run")}
+	// As /run is on a machine: in memory.
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=711", "tmpfs", c.run).CombinedOutput(); err != nil {
+		t.Fatalf("mount the run directory: %v: %s", err, out)
+	}
 	c.env = append(os.Environ(), "HOME="+dir, "KUBECONFIG="+filepath.Join(dir, "kubeconfig"))
 	t.Cleanup(func() {
 		if t.Failed() {
