@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -221,12 +222,16 @@ func (p *patcher) patchJSON(original []byte) (patched []byte, strict []error, er
 		return nil, nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
 			"The allowed maximum operations in a JSON patch is %d, got %d", maxPatchOperations, len(ops)))
 	}
+	boundCopies()
 	patched, err = ops.Apply(original)
 	if err != nil {
 		return nil, nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
 	}
 	return patched, strict, nil
 }
+
+// boundCopies keeps the copies of one JSON patch below the size of a request, as upstream: copies of copies grow without bound. The library has it as a variable.
+var boundCopies = sync.OnceFunc(func() { jsonpatch.AccumulatedCopySizeLimit = maxBody })
 
 // merge is the strategic merge patch.
 func (p *patcher) merge(from, into, reference runtime.Object) error {

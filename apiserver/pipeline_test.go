@@ -145,7 +145,7 @@ func TestWhoAndMayThey(t *testing.T) {
 		{"root", "GET", "/version", 200, "extra /version"},
 		{"root", "GET", "/api/v1", 200, "extra /api/v1"},
 		{"root", "GET", "/apis/apps/v1", 200, "extra /apis/apps/v1"},
-		{"root", "GET", "/apis/other.io/v1/things", 200, "extra /apis/other.io/v1/things"},
+		{"root", "GET", "/apis/other.io/v1/things", 404, "could not find the requested resource"},
 		{"root", "GET", "/api/v1/pods", 200, "PodList"},
 	} {
 		w := ask(s, c.method, c.path, "", "Authorization", c.who)

@@ -260,5 +260,5 @@ func wantsWatch(query string, value func(string) string) bool {
 		return false
 	}
 	v := value("watch")
-	return v == "1" || v == "true" || v == "True" || v == "t"
+	return v != "" && v != "0" && !strings.EqualFold(v, "false") // as upstream reads a boolean
 }
