@@ -19,14 +19,11 @@ func kubectlCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			var p place
 			p.data = defaultDataDir()
+			given := len(args) > 0 && strings.HasPrefix(args[0], "--data-dir")
 			if len(args) > 1 && args[0] == "--data-dir" {
 				p.data, args = args[1], args[2:]
 			} else if len(args) > 0 && strings.HasPrefix(args[0], "--data-dir=") {
 				p.data, args = strings.TrimPrefix(args[0], "--data-dir="), args[1:]
-			}
-			bin, err := carry.Path(c.Context(), carryDir(p.data), "kubectl")
-			if err != nil {
-				return err
 			}
 			env := os.Environ()
 			if !namesACluster(args) {
@@ -34,16 +31,30 @@ func kubectlCommand() *cobra.Command {
 					if os.IsPermission(err) {
 						return fmt.Errorf("%s is readable by root only: use `sudo tenet kubectl`, or a kubeconfig of your own with --kubeconfig", p.kubeconfig())
 					}
-					if os.Getenv("KUBECONFIG") == "" {
+					if given || !kubeconfigThere() {
 						return fmt.Errorf("no tenet has been started with data directory %s: run `tenet up` first", p.data)
 					}
 				} else {
 					env = append(env, "KUBECONFIG="+p.kubeconfig())
 				}
 			}
+			bin, err := carry.Path(c.Context(), carryDir(p.data), "kubectl")
+			if err != nil {
+				return err
+			}
 			return syscall.Exec(bin, append([]string{"kubectl"}, args...), env)
 		},
 	}
+}
+
+// kubeconfigThere reports that $KUBECONFIG names at least one file.
+func kubeconfigThere() bool {
+	for _, path := range filepath.SplitList(os.Getenv("KUBECONFIG")) {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // namesACluster reports that the user said which cluster to talk to.

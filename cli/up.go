@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tenet-run/tenet/server"
@@ -79,12 +81,12 @@ func (f *serveFlags) run(c *cobra.Command, n *server.NodeConfig) error {
 		return err
 	}
 	f.data = abs
-	if f.detach {
-		return f.runDetached(c)
-	}
-	level, err := parseLevel(f.logLevel)
+	level, err := f.check()
 	if err != nil {
 		return err
+	}
+	if f.detach {
+		return f.runDetached(c)
 	}
 	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(log)
@@ -102,6 +104,22 @@ func (f *serveFlags) run(c *cobra.Command, n *server.NodeConfig) error {
 			}
 		},
 	})
+}
+
+// check refuses flags that cannot be meant, before anything is started or written.
+func (f *serveFlags) check() (slog.Level, error) {
+	if f.port < 1 || f.port > 65535 {
+		return 0, fmt.Errorf("--port %d: use 1 to 65535", f.port)
+	}
+	if _, err := netip.ParseAddr(f.bind); err != nil {
+		return 0, fmt.Errorf("--bind-address %q: use an IP address of this machine, or 0.0.0.0 for all", f.bind)
+	}
+	for _, name := range f.sans {
+		if _, err := netip.ParseAddr(name); err != nil && len(validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*."))) > 0 {
+			return 0, fmt.Errorf("--tls-san %q: use a DNS name or an IP address", name)
+		}
+	}
+	return parseLevel(f.logLevel)
 }
 
 // announce says how to talk to this tenet.
