@@ -151,7 +151,8 @@ func play(t *testing.T, s *server, q *request, seen map[string]string) string {
 	for _, w := range resp.Header.Values("Warning") {
 		fmt.Fprintf(&out, "warning: %s\n", w)
 	}
-	text := uidPattern.ReplaceAllString(out.String(), "UID")
+	text := regexp.MustCompile(`\n\n+`).ReplaceAllString(out.String(), "\n") // an empty line ends a paragraph of the script
+	text = uidPattern.ReplaceAllString(text, "UID")
 	text = timePattern.ReplaceAllString(text, "TIME")
 	text = numberPattern.ReplaceAllString(text, "${1}N")
 	text = randomPattern.ReplaceAllString(text, "${1}RANDOM")
