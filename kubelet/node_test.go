@@ -150,11 +150,11 @@ func (m *machine) end() {
 	m.until("all pods are gone", func() bool { return len((cache{m.api}).List(core.Pod, "", nil)) == 0 })
 	m.stop()
 	for _, dir := range []string{"burstable", "besteffort", ""} { // those of pods are gone; empty ones can be removed
-		groups, _ := filepath.Glob("/sys/fs/cgroup/*/kubepods/" + dir)
+		groups, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup/*/kubepods", dir)) // a pattern with a slash at its end matches nothing
 		for _, g := range groups {
 			syscall.Rmdir(g)
 		}
-		syscall.Rmdir("/sys/fs/cgroup/kubepods/" + dir)
+		syscall.Rmdir(filepath.Join("/sys/fs/cgroup/kubepods", dir))
 	}
 	if m.Failed() {
 		for _, e := range m.api.events {
