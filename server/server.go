@@ -55,6 +55,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	began := time.Now()
 	log := cfg.Logger
 	klog.SetSlogLogger(slog.New(library{log.Handler()}))
+	tuneMemory()
 	os.Remove(ReadyFile(cfg.DataDir))
 	defer os.Remove(ReadyFile(cfg.DataDir))
 	ctx, cancel := context.WithCancelCause(ctx)
