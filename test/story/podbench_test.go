@@ -171,7 +171,11 @@ func (c *cluster) deletePods(t *testing.T, api client.Client) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(list.Items) == 0 && c.usage(t).shims == 0 {
+		left, err := os.ReadDir(filepath.Join(c.data, "kubelet", "pods"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list.Items) == 0 && len(left) == 0 {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
