@@ -6,7 +6,7 @@
 #   make build        bin/tenet (installs a C compiler and libseccomp first, on Debian and as root, when they are missing)
 #   make carried      only the carried programs: runc, its shim, the CNI plugins, kubectl
 #   make image-nginx  .cache/images/nginx.tar: docker.io/library/nginx:stable made of Debian's nginx package, for machines that reach no registry
-#   make bench        the API server beside etcd + kube-apiserver, and pod starts; writes docs/results/
+#   make bench        the API server beside etcd + kube-apiserver; make bench-pods: pod starts and memory. Both write docs/results/
 #   make generate     files made from others: OpenAPI
 #   make install      /usr/local/bin/tenet and a systemd unit
 #   make clean        bin and .cache
