@@ -132,7 +132,9 @@ func (r *RemoteCache) reflect(ctx context.Context, t *remoteTable, synced chan s
 			}
 		}
 		if err == nil {
-			rv, err = r.watch(ctx, t, rv)
+			if rv, err = r.watch(ctx, t, rv); err == nil {
+				delay = backoff // servers end watches in order every now and then
+			}
 		}
 		if err != nil {
 			if isGap(err) {

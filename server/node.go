@@ -159,7 +159,7 @@ func (n *node) awaitReady(ctx context.Context, plane *control.Control) error {
 	ready := false
 	slow := time.AfterFunc(10*time.Second, func() { n.log.Info("still waiting for the node to become ready", "node", n.cfg.Name) })
 	defer slow.Stop()
-	plane.Cache.Follow(ctx, core.Node, "", client.FollowOptions{Fields: map[string]string{"metadata.name": n.cfg.Name}}, func(c client.Change) {
+	err := plane.Cache.Follow(ctx, core.Node, "", client.FollowOptions{Fields: map[string]string{"metadata.name": n.cfg.Name}}, func(c client.Change) {
 		node, ok := c.New.(*corev1.Node)
 		if !ok {
 			return
@@ -172,18 +172,22 @@ func (n *node) awaitReady(ctx context.Context, plane *control.Control) error {
 		}
 	}, nil)
 	if !ready {
-		return ctx.Err()
+		return fmt.Errorf("wait for node %s to become ready: %w", n.cfg.Name, err)
 	}
 	return nil
 }
 
-// close stops node agent and runtime. Pods go on.
-func (n *node) close() {
+// stopAgent ends the node agent, whose context has ended, and waits for its last writes. Pods go on.
+func (n *node) stopAgent() {
 	n.wire.Close()
 	if n.web != nil {
 		n.web.Close()
 	}
 	n.work.Wait()
+}
+
+// close stops the runtime. Pods go on.
+func (n *node) close() {
 	<-n.started
 	if n.daemon != nil {
 		if err := n.daemon.Close(); err != nil {

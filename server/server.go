@@ -141,11 +141,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return ended(ctx)
 	}
 	if node != nil {
+		// The agent's last statuses and events are written before the store closes.
+		defer func() { cancel(nil); node.stopAgent() }()
 		if err := node.run(ctx, plane, serve, cancel); err != nil {
 			return err
 		}
 		if err := node.awaitReady(ctx, plane); err != nil {
-			return ended(ctx)
+			if ctx.Err() != nil {
+				return ended(ctx)
+			}
+			return err
 		}
 	}
 	if cfg.UserKubeconfig != "" {
