@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tenet-run/tenet/server"
@@ -174,12 +176,15 @@ func (f *serveFlags) runDetached(c *cobra.Command) error {
 	if pid, err := f.running(); err != nil {
 		return err
 	} else if pid != 0 {
-		fmt.Fprintf(c.ErrOrStderr(), "tenet runs already (pid %d)\n", pid)
-		if err := f.waitReady(c.Context(), pid, nil); err != nil {
+		up, err := f.isUp(c.Context(), pid)
+		if err != nil {
 			return err
 		}
-		f.announce(c)
-		return nil
+		if up {
+			fmt.Fprintf(c.ErrOrStderr(), "tenet runs already (pid %d)\n", pid)
+			f.announce(c)
+			return nil
+		}
 	}
 	if err := os.MkdirAll(f.data, 0o711); err != nil {
 		return err
@@ -221,6 +226,52 @@ func (f *serveFlags) runDetached(c *cobra.Command) error {
 	fmt.Fprintf(c.ErrOrStderr(), "ready after %s (pid %d, log %s)\n", time.Since(began).Round(time.Millisecond), child.Process.Pid, f.logFile())
 	f.announce(c)
 	return nil
+}
+
+// isUp waits until a tenet that holds the data directory is ready and answers (true), or has let go of it (false): one that was just killed holds it for a
+// moment longer.
+func (f *serveFlags) isUp(ctx context.Context, pid int) (bool, error) {
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		now, err := f.running()
+		if err != nil || now != pid {
+			tick.Stop()
+			return false, err
+		}
+		if text, err := os.ReadFile(server.ReadyFile(f.data)); err == nil && strings.TrimSpace(string(text)) == fmt.Sprint(pid) && f.answers(ctx) {
+			tick.Stop()
+			return true, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false, fmt.Errorf("interrupted while waiting for tenet (pid %d) to become ready: see %s", pid, f.logFile())
+		}
+	}
+}
+
+// answers reports that the API server says it is ready.
+func (f *serveFlags) answers(ctx context.Context) bool {
+	cfg, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig())
+	if err != nil {
+		return false
+	}
+	web, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return false
+	}
+	defer web.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := web.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // waitReady waits for the ready file that the server writes when everything is up, showing on a terminal that it still waits.
