@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	netutils "k8s.io/utils/net"
+
+	kindmeta "github.com/tenet-run/tenet/kinds/meta"
 )
 
 // validateService holds for creates (old is nil) and updates.
@@ -41,7 +42,7 @@ func validateService(s, old *corev1.Service) field.ErrorList {
 		errs = append(errs, validateServicePort(&spec.Ports[i], len(spec.Ports) > 1, names, fld.Child("ports").Index(i))...)
 	}
 	if spec.Selector != nil {
-		errs = append(errs, metavalidation.ValidateLabels(spec.Selector, fld.Child("selector"))...)
+		errs = append(errs, kindmeta.ValidateLabels(spec.Selector, fld.Child("selector"))...)
 	}
 	errs = append(errs, validateAffinity(spec, fld)...)
 	errs = append(errs, validateClusterIPs(s, old)...)

@@ -8,12 +8,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	netutils "k8s.io/utils/net"
 
 	"github.com/tenet-run/tenet/kinds/core"
+	kindmeta "github.com/tenet-run/tenet/kinds/meta"
 )
 
 // Limits of one slice.
@@ -63,7 +63,7 @@ func validateEndpoints(endpoints []discoveryv1.Endpoint, typ discoveryv1.Address
 		if len(e.DeprecatedTopology) > maxTopologyLabels {
 			errs = append(errs, field.TooMany(topology, len(e.DeprecatedTopology), maxTopologyLabels))
 		}
-		errs = append(errs, metavalidation.ValidateLabels(e.DeprecatedTopology, topology)...)
+		errs = append(errs, kindmeta.ValidateLabels(e.DeprecatedTopology, topology)...)
 		if e.Hostname != nil {
 			errs = append(errs, invalidAll(fld.Child("hostname"), *e.Hostname, validation.IsDNS1123Label(*e.Hostname))...)
 		}

@@ -21,7 +21,7 @@ var root = field.NewPath("metadata")
 
 // ValidateCreate says what is wrong with a new object's metadata. The name has been generated and the namespace of the request set already.
 func ValidateCreate(obj metav1.Object, k *kinds.Kind) field.ErrorList {
-	errs := validation.ValidateObjectMetaAccessor(obj, k.Namespaced, k.ValidName, root)
+	errs := inOrder(validation.ValidateObjectMetaAccessor(obj, k.Namespaced, k.ValidName, root))
 	if len(errs) == 0 {
 		// Whatever a kind thinks of names, a name must be one segment of a URL.
 		for _, detail := range path.ValidatePathSegmentName(obj.GetName(), false) {
@@ -34,7 +34,7 @@ func ValidateCreate(obj metav1.Object, k *kinds.Kind) field.ErrorList {
 // ValidateUpdate says what is wrong with a change of metadata. Names are not checked against the kind's rule again: an object that is stored may
 // be changed even if the rule has become stricter since.
 func ValidateUpdate(new, old metav1.Object) field.ErrorList {
-	errs := validation.ValidateObjectMetaAccessor(new, old.GetNamespace() != "", path.ValidatePathSegmentName, root)
+	errs := inOrder(validation.ValidateObjectMetaAccessor(new, old.GetNamespace() != "", path.ValidatePathSegmentName, root))
 	errs = append(errs, validation.ValidateObjectMetaAccessorUpdate(new, old, root)...)
 	return append(errs, finalizers(new)...)
 }

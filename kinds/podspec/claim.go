@@ -4,11 +4,11 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	kindmeta "github.com/tenet-run/tenet/kinds/meta"
 )
 
 var claimTemplateMeta = sets.New("Annotations", "Labels")
@@ -16,8 +16,8 @@ var claimTemplateMeta = sets.New("Annotations", "Labels")
 // claimTemplate checks the claim that is made for an ephemeral volume.
 func (c *checker) claimTemplate(p *field.Path, t *corev1.PersistentVolumeClaimTemplate) {
 	meta := p.Child("metadata")
-	c.add(apivalidation.ValidateAnnotations(t.Annotations, meta.Child("annotations")))
-	c.add(metavalidation.ValidateLabels(t.Labels, meta.Child("labels")))
+	c.add(kindmeta.ValidateAnnotations(t.Annotations, meta.Child("annotations")))
+	c.add(kindmeta.ValidateLabels(t.Labels, meta.Child("labels")))
 	c.onlyFields(meta, t.ObjectMeta, claimTemplateMeta, "cannot be set")
 	c.claimSpec(p.Child("spec"), &t.Spec)
 }

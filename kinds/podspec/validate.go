@@ -4,11 +4,11 @@ import (
 	"math"
 
 	corev1 "k8s.io/api/core/v1"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	kindmeta "github.com/tenet-run/tenet/kinds/meta"
 )
 
 var (
@@ -29,8 +29,8 @@ func ValidateTemplateUpdate(t, old *corev1.PodTemplateSpec, fld *field.Path) fie
 		c.leniency = lenientFor(&old.Spec, old.Annotations)
 	}
 	at := fld.Child("spec")
-	c.add(metavalidation.ValidateLabels(t.Labels, fld.Child("labels")))
-	c.add(apivalidation.ValidateAnnotations(t.Annotations, fld.Child("annotations")))
+	c.add(kindmeta.ValidateLabels(t.Labels, fld.Child("labels")))
+	c.add(kindmeta.ValidateAnnotations(t.Annotations, fld.Child("annotations")))
 	c.annotations(fld.Child("annotations"), t.Annotations, &t.Spec)
 	c.spec(at, &t.Spec, nil)
 	c.profilesMatch(at, t.Annotations, &t.Spec)
@@ -98,7 +98,7 @@ func (c *checker) spec(p *field.Path, spec *corev1.PodSpec, meta *metav1.ObjectM
 	c.hostNetworkPorts(p, spec)
 	setOneOf(c, p.Child("restartPolicy"), spec.RestartPolicy, corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
 	setOneOf(c, p.Child("dnsPolicy"), spec.DNSPolicy, corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)
-	c.add(metavalidation.ValidateLabels(spec.NodeSelector, p.Child("nodeSelector")))
+	c.add(kindmeta.ValidateLabels(spec.NodeSelector, p.Child("nodeSelector")))
 	c.podSecurity(p.Child("securityContext"), spec)
 	c.affinity(p.Child("affinity"), spec.Affinity)
 	c.dnsConfig(p.Child("dnsConfig"), spec.DNSConfig, spec.DNSPolicy)
