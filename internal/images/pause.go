@@ -79,38 +79,55 @@ func pauseProgram(arch string) ([]byte, error) {
 const pauseSignals = 1<<(2-1) | 1<<(15-1) | 1<<(17-1)
 
 func pauseAMD64() []byte {
-	return []byte{
+	mask := []byte{
 		0x68, pauseSignals & 0xff, pauseSignals >> 8 & 0xff, pauseSignals >> 16 & 0xff, 0, // push set
-		0x6a, 14, 0x58, //           mov eax, rt_sigprocmask
-		0x31, 0xff, //               mov edi, SIG_BLOCK
-		0x48, 0x89, 0xe6, //         mov rsi, rsp (the set)
-		0x31, 0xd2, //               mov edx, 0
-		0x6a, 8, 0x41, 0x5a, //      mov r10, 8 (size of the set)
-		0x0f, 0x05, //               syscall
-		// wait:
-		0xb8, 128, 0, 0, 0, //       mov eax, rt_sigtimedwait
-		0x48, 0x89, 0xe7, //         mov rdi, rsp
-		0x31, 0xf6, //               mov esi, 0 (no siginfo)
-		0x31, 0xd2, //               mov edx, 0 (no timeout)
-		0x6a, 8, 0x41, 0x5a, //      mov r10, 8
-		0x0f, 0x05, //               syscall
-		0x83, 0xf8, 17, 0x74, 0x13, // SIGCHLD: goto reap
-		0x83, 0xf8, 15, 0x74, 0x05, // SIGTERM: goto exit
-		0x83, 0xf8, 2, 0x75, 0xdd, // not SIGINT: goto wait
-		// exit:
-		0x31, 0xff, //               mov edi, 0
-		0xb8, 231, 0, 0, 0, //       mov eax, exit_group
-		0x0f, 0x05, //               syscall
-		// reap:
-		0x6a, 61, 0x58, //           mov eax, wait4
-		0x6a, 0xff, 0x5f, //         mov rdi, -1 (any child)
-		0x31, 0xf6, //               mov esi, 0
-		0x6a, 1, 0x5a, //            mov rdx, WNOHANG
-		0x45, 0x31, 0xd2, //         mov r10d, 0
-		0x0f, 0x05, //               syscall
-		0x85, 0xc0, 0x7f, 0xeb, //   one reaped: goto reap
-		0xeb, 0xbf, //               goto wait
+		0x6a, 14, 0x58, //        mov eax, rt_sigprocmask
+		0x31, 0xff, //            mov edi, SIG_BLOCK
+		0x48, 0x89, 0xe6, //      mov rsi, rsp (the set)
+		0x31, 0xd2, //            mov edx, 0
+		0x6a, 8, 0x41, 0x5a, //   mov r10, 8 (size of the set)
+		0x0f, 0x05, //            syscall
 	}
+	wait := []byte{
+		0xb8, 128, 0, 0, 0, //    mov eax, rt_sigtimedwait
+		0x48, 0x89, 0xe7, //      mov rdi, rsp
+		0x31, 0xf6, //            mov esi, 0 (no siginfo)
+		0x31, 0xd2, //            mov edx, 0 (no timeout)
+		0x6a, 8, 0x41, 0x5a, //   mov r10, 8
+		0x0f, 0x05, //            syscall
+	}
+	exit := []byte{
+		0x31, 0xff, //            mov edi, 0
+		0xb8, 231, 0, 0, 0, //    mov eax, exit_group
+		0x0f, 0x05, //            syscall
+	}
+	reap := []byte{
+		0x6a, 61, 0x58, //        mov eax, wait4
+		0x6a, 0xff, 0x5f, //      mov rdi, -1 (any child)
+		0x31, 0xf6, //            mov esi, 0
+		0x6a, 1, 0x5a, //         mov rdx, WNOHANG
+		0x45, 0x31, 0xd2, //      mov r10d, 0
+		0x0f, 0x05, //            syscall
+		0x85, 0xc0, //            test eax, eax
+	}
+	// Laid out as mask, wait, three comparisons, exit, reap, and two branches back. Jumps are relative to the end of their own instruction.
+	const compare, jump = 5, 2 // cmp eax, imm8 with its conditional jump; a jump alone
+	waitAt := len(mask)
+	exitAt := waitAt + len(wait) + 3*compare
+	reapAt := exitAt + len(exit)
+	code := append(mask, wait...)
+	on := func(result, condition byte, to int) {
+		code = append(code, 0x83, 0xf8, result, condition, byte(to-len(code)-compare))
+	}
+	back := func(opcode byte, to int) { code = append(code, opcode, byte(to-len(code)-jump)) }
+	const equal, notEqual, greater, always = 0x74, 0x75, 0x7f, 0xeb
+	on(17, equal, reapAt)   //      SIGCHLD
+	on(15, equal, exitAt)   //      SIGTERM
+	on(2, notEqual, waitAt) //    SIGINT goes on to exit
+	code = append(append(code, exit...), reap...)
+	back(greater, reapAt) //      one reaped: perhaps there is another
+	back(always, waitAt)
+	return code
 }
 
 func pauseARM64() []byte {

@@ -16,9 +16,16 @@ import (
 func TestPauseWaitsAndEndsOnSIGTERM(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		cmd := startPause(t)
-		// A child's end must not end it; then the signal must.
+		// It reaps its children and goes on waiting; then the signal must end it.
 		if err := cmd.Process.Signal(syscall.SIGCHLD); err != nil {
 			t.Fatal(err)
+		}
+		for children := "?"; children != "" && t.Context().Err() == nil; runtime.Gosched() {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", cmd.Process.Pid))
+			if err != nil {
+				t.Fatalf("pause is gone with children unreaped: %v, %v", err, cmd.Wait())
+			}
+			children = strings.TrimSpace(string(b))
 		}
 		if err := cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
@@ -39,7 +46,8 @@ func startPause(t *testing.T) *exec.Cmd {
 	if err := os.WriteFile(path, b, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path)
+	// Children that the shell leaves behind are children of what it becomes.
+	cmd := exec.Command("sh", "-c", `sleep 0 & sleep 0 & exec "$0"`, path)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +58,7 @@ func startPause(t *testing.T) *exec.Cmd {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(status), "State:\tS") {
+		if strings.Contains(string(status), "Name:\tpause\n") && strings.Contains(string(status), "State:\tS") {
 			return cmd
 		}
 		if strings.Contains(string(status), "State:\tZ") {

@@ -120,7 +120,7 @@ func testModel(t *testing.T, open func() store.Store) {
 
 	var watchers, wg sync.WaitGroup
 	fail := make(chan error, writers+8)
-	stop := make(chan struct{})
+	end := key("x", "end") // the last write; a watcher that has seen it is done
 	for i := range 4 { // watchers that begin again from a revision in the middle, now and then
 		watchers.Go(func() {
 			r := newRand(seed, 100+uint64(i))
@@ -137,22 +137,20 @@ func testModel(t *testing.T, open func() store.Store) {
 						fail <- err
 						return
 					}
+					done := false
 					for _, ev := range evs {
 						if err := rep.Apply(ev); err != nil {
 							fail <- fmt.Errorf("watcher %d: %w", i, err)
 							return
 						}
+						done = done || ev.Record != nil && ev.Record.Key == end
 					}
-					select {
-					case <-stop:
-						if rep.At >= s.Revision() {
-							w.Close()
-							if err := rep.Equals(list(t, s, store.ListQuery{})); err != nil {
-								fail <- fmt.Errorf("watcher %d: %w", i, err)
-							}
-							return
+					if done {
+						w.Close()
+						if err := rep.Equals(list(t, s, store.ListQuery{})); err != nil {
+							fail <- fmt.Errorf("watcher %d: %w", i, err)
 						}
-					default:
+						return
 					}
 				}
 				w.Close()
@@ -196,9 +194,8 @@ func testModel(t *testing.T, open func() store.Store) {
 		})
 	}
 	wg.Wait()
-	commit(t, s, set(key("x", "end"), "end"))
-	close(stop)
-	acked[s.Revision()] = set(key("x", "end"), "end")
+	commit(t, s, set(end, "end"))
+	acked[s.Revision()] = set(end, "end")
 	watchers.Wait()
 	select {
 	case err := <-fail:
