@@ -21,7 +21,8 @@
 // # What is not guaranteed
 //
 // Nothing is said about how long history is kept beyond the window that the implementation is configured with. A slow watcher is cut off rather
-// than waited for: it never delays a commit or another watcher.
+// than waited for: it never delays a commit or another watcher. A Volatile write that was superseded before it was durable may be missing from history;
+// an event's Prev is then the state before or after it, not always the one that a watcher saw last.
 package store
 
 import (
