@@ -134,7 +134,7 @@ func testModel(t *testing.T, open func() store.Store) {
 	var watchers, wg sync.WaitGroup
 	fail := make(chan error, writers+8)
 	end := key("x", "end") // the last write; a watcher that has seen it is done
-	for i := range 4 { // watchers that begin again from a revision in the middle, now and then
+	for i := range 4 {     // watchers that begin again from a revision in the middle, now and then
 		watchers.Go(func() {
 			r := newRand(seed, 100+uint64(i))
 			rep := replica()
