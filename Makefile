@@ -49,14 +49,14 @@ $(CARRIED)/runc: $(MODFILES) hack/tools.sh
 	@hack/tools.sh
 	@echo "building runc"
 	@mkdir -p $(CARRIED)
-	@CGO_ENABLED=1 $(GO) build -trimpath -buildmode=pie -tags "seccomp urfave_cli_no_docs netgo osusergo" \
-	  -ldflags "-s -w -linkmode external -extldflags -static-pie" -o $@ github.com/opencontainers/runc
+	@CGO_ENABLED=1 $(GO) build -trimpath -tags "seccomp urfave_cli_no_docs netgo osusergo" \
+	  -ldflags "-s -w -linkmode external -extldflags -static" -o $@ github.com/opencontainers/runc
 	@touch $@
 
-$(CARRIED)/containerd-shim-runc-v2: $(MODFILES)
+$(CARRIED)/containerd-shim-runc-v2: $(MODFILES) $(wildcard cmd/containerd-shim-runc-v2/*.go)
 	@echo "building containerd-shim-runc-v2"
 	@mkdir -p $(CARRIED)
-	@CGO_ENABLED=0 $(GO) build -trimpath -tags no_grpc -ldflags "-s -w" -o $@ github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+	@CGO_ENABLED=0 $(GO) build -trimpath -tags no_grpc -ldflags "-s -w" -o $@ ./cmd/containerd-shim-runc-v2
 	@touch $@
 
 $(CARRIED)/kubectl: $(MODFILES) cmd/kubectl/main.go
