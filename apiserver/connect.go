@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -170,7 +169,7 @@ func (c *call) admitAction(in runtime.Object, obj kinds.Object, dryRun bool, opt
 func (c *call) act(in runtime.Object, opts *metav1.CreateOptions) (result, error) {
 	// Kinds read no clock: what an action writes down as its time (PodScheduled of a binding) is when it was sent, as upstream has it.
 	if m, err := meta.Accessor(in); err == nil {
-		m.SetCreationTimestamp(metav1.NewTime(c.now().Truncate(time.Second)))
+		m.SetCreationTimestamp(c.stamp())
 	}
 	admitted := false
 	ch := change{dryRun: isDryRun(opts.DryRun), fixed: true, in: in, update: &metav1.UpdateOptions{DryRun: opts.DryRun}}

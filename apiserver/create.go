@@ -74,6 +74,9 @@ func (c *call) finishCreate(obj kinds.Object, r *admission.Request) (result, err
 	if c.kind.BeforeCreate != nil {
 		c.kind.BeforeCreate(obj)
 	}
+	if c.kind.Stamp != nil {
+		c.kind.Stamp(obj, nil, c.stamp())
+	}
 	errs := kmeta.ValidateCreate(obj, c.kind)
 	errs = append(errs, c.kind.ValidateCreate(c.served, obj)...)
 	if err := c.invalid(obj.GetName(), errs); err != nil {

@@ -220,6 +220,9 @@ func (c *call) prepareChange(obj, old kinds.Object, fixed bool) error {
 	case c.kind.BeforeUpdate != nil:
 		c.kind.BeforeUpdate(obj, old)
 	}
+	if c.kind.Stamp != nil {
+		c.kind.Stamp(obj, old, c.stamp())
+	}
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())
 	}

@@ -78,9 +78,12 @@ func setRevision(obj metav1.Object, r store.Revision) {
 	obj.SetResourceVersion(strconv.FormatUint(uint64(r), 10))
 }
 
+// stamp is the time of a change as objects keep it, in whole seconds.
+func (s *Server) stamp() metav1.Time { return metav1.NewTime(s.now().Truncate(time.Second)) }
+
 // fillSystemFields sets what the server gives every new object.
 func (s *Server) fillSystemFields(obj metav1.Object) {
-	obj.SetCreationTimestamp(metav1.NewTime(s.now().Truncate(time.Second)))
+	obj.SetCreationTimestamp(s.stamp())
 	obj.SetUID(newUID())
 }
 

@@ -45,6 +45,7 @@ type Definition[T Object, L runtime.Object] struct {
 	// BeforeCreate and BeforeUpdate run after the generic part (status, generation).
 	BeforeCreate   func(obj T)
 	BeforeUpdate   func(obj, old T)
+	Stamp          func(obj, old T, now metav1.Time) // old is nil on create
 	Canonicalize   func(obj T)
 	Validate       func(obj T) field.ErrorList
 	ValidateUpdate func(obj, old T) field.ErrorList // nil: Validate of the new object
@@ -52,7 +53,7 @@ type Definition[T Object, L runtime.Object] struct {
 	Warnings       func(obj, old T) []string // old is nil on create
 
 	CreateOnUpdate, NoUnconditionalUpdate bool
-	ReturnDeleted                         bool
+	ReturnDeleted, OrphanByDefault        bool
 	Grace                                 func(obj T, requested *int64) (int64, bool)
 	Finalizing                            func(obj T) bool
 	OnDelete                              func(obj T)
@@ -83,9 +84,9 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		ValidName:      d.ValidName,
 		CreateOnUpdate: d.CreateOnUpdate, UnconditionalUpdate: !d.NoUnconditionalUpdate,
 		WithoutVerbs:  d.WithoutVerbs,
-		ReturnDeleted: d.ReturnDeleted,
-		Indexed:       d.Indexed,
-		Subresources:  d.Subresources,
+		ReturnDeleted: d.ReturnDeleted, OrphanByDefault: d.OrphanByDefault,
+		Indexed:      d.Indexed,
+		Subresources: d.Subresources,
 		BeforeCreate: func(obj Object) {
 			o := obj.(T)
 			if d.CopyStatus != nil && !d.StatusOnCreate {
@@ -134,6 +135,15 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 	}
 	if d.Canonicalize != nil {
 		k.Canonicalize = func(obj Object) { d.Canonicalize(obj.(T)) }
+	}
+	if d.Stamp != nil {
+		k.Stamp = func(obj, old Object, now metav1.Time) {
+			var before T
+			if old != nil {
+				before = old.(T)
+			}
+			d.Stamp(obj.(T), before, now)
+		}
 	}
 	if d.Warnings != nil {
 		k.Warnings = func(obj, old Object) []string {

@@ -47,6 +47,9 @@ type Kind struct {
 	BeforeCreate func(obj Object)
 	// BeforeUpdate keeps in obj what an update may not change silently (status) and counts the generation. old is read only.
 	BeforeUpdate func(obj, old Object)
+	// Stamp writes down when what a change says came about, where the kind keeps such times (phase of a volume, approval of a certificate). It runs
+	// after BeforeCreate, BeforeUpdate, or a subresource's Before; old is nil on create. May be nil.
+	Stamp func(obj, old Object, now metav1.Time)
 	// Canonicalize runs after admission and validation, before the object is stored; may be nil.
 	Canonicalize func(obj Object)
 	// Validate says what is wrong with a new object, defaults and admission applied, metadata excluded (the API server checks that).

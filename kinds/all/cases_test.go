@@ -132,6 +132,7 @@ func (s *state) run(t *testing.T, command []string, input string) string {
 		obj.SetCreationTimestamp(created)
 		obj.SetUID("0")
 		s.kind.BeforeCreate(obj)
+		s.stamp(obj, nil)
 		var errs field.ErrorList
 		if svc, ok := obj.(*corev1.Service); ok {
 			errs = core.CompleteService(svc, nil, pools)
@@ -144,6 +145,7 @@ func (s *state) run(t *testing.T, command []string, input string) string {
 		obj := s.decode(t, input)
 		s.keepMeta(obj)
 		s.kind.BeforeUpdate(obj, s.obj)
+		s.stamp(obj, s.obj)
 		var errs field.ErrorList
 		if svc, ok := obj.(*corev1.Service); ok {
 			errs = core.CompleteService(svc, s.obj.(*corev1.Service), pools)
@@ -202,6 +204,12 @@ func (s *state) run(t *testing.T, command []string, input string) string {
 	return ""
 }
 
+func (s *state) stamp(obj, old kinds.Object) {
+	if s.kind.Stamp != nil {
+		s.kind.Stamp(obj, old, metav1.NewTime(created.Add(time.Minute)))
+	}
+}
+
 func (s *state) copy() kinds.Object { return s.obj.DeepCopyObject().(kinds.Object) }
 
 // decode reads an object of whatever kind it says it is, sets defaults and converts it to the hub.
@@ -256,6 +264,7 @@ func (s *state) subresource(t *testing.T, name, input string) string {
 		obj := s.decode(t, input)
 		s.keepMeta(obj)
 		sub.Before(obj, s.obj)
+		s.stamp(obj, s.obj)
 		return s.finish(t, obj, s.obj, append(meta.ValidateUpdate(obj, s.obj), sub.Validate(obj, s.obj)...))
 	}
 	if input == "" {
@@ -289,7 +298,8 @@ func (s *state) finish(t *testing.T, obj, old kinds.Object, errs field.ErrorList
 		}
 	}
 	for _, e := range errs {
-		fmt.Fprintf(&b, "%s %s\n", e.Type, e)
+		// What goes over several lines (a difference of specs) goes on with a tab, and has no empty line.
+		fmt.Fprintf(&b, "%s %s\n", e.Type, strings.ReplaceAll(strings.TrimRight(e.Error(), "\n"), "\n", "\n\t"))
 	}
 	if len(errs) > 0 {
 		return b.String()

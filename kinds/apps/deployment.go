@@ -38,7 +38,7 @@ var Deployment = kinds.Define(kinds.Definition[*appsv1.Deployment, *appsv1.Deplo
 	ValidateStatus: validateDeploymentStatus,
 	Warnings: func(d, old *appsv1.Deployment) []string {
 		if old == nil {
-			return append(nameWarnings(d.Name), podspec.TemplateWarnings(&d.Spec.Template, templatePath)...)
+			return append(podspec.NameWarnings(d.Name), podspec.TemplateWarnings(&d.Spec.Template, templatePath)...)
 		}
 		if d.Generation != old.Generation {
 			return podspec.TemplateWarnings(&d.Spec.Template, templatePath)

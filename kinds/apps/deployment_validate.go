@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/tenet-run/tenet/kinds"
 )
 
 // validateDeployment holds for creates (old is nil) and updates.
@@ -96,37 +98,21 @@ func bareNumber(v intstr.IntOrString) int {
 
 func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	s, fld := &d.Status, field.NewPath("status")
-	c := counts{fld: fld}
-	c.notNegative("observedGeneration", s.ObservedGeneration)
-	c.notNegative("replicas", int64(s.Replicas))
-	c.notNegative("updatedReplicas", int64(s.UpdatedReplicas))
-	c.notNegative("readyReplicas", int64(s.ReadyReplicas))
-	c.notNegative("availableReplicas", int64(s.AvailableReplicas))
-	c.notNegative("unavailableReplicas", int64(s.UnavailableReplicas))
-	c.notNegative("terminatingReplicas", int64(orZero(s.TerminatingReplicas)))
-	c.notNegative("collisionCount", int64(orZero(s.CollisionCount)))
-	c.atMost("updatedReplicas", s.UpdatedReplicas, s.Replicas, "status.replicas")
-	c.atMost("readyReplicas", s.ReadyReplicas, s.Replicas, "status.replicas")
-	c.atMost("availableReplicas", s.AvailableReplicas, s.Replicas, "status.replicas")
-	c.atMost("availableReplicas", s.AvailableReplicas, s.ReadyReplicas, "readyReplicas")
+	c := kinds.Counts{Path: fld}
+	c.NotNegative("observedGeneration", s.ObservedGeneration)
+	c.NotNegative("replicas", int64(s.Replicas))
+	c.NotNegative("updatedReplicas", int64(s.UpdatedReplicas))
+	c.NotNegative("readyReplicas", int64(s.ReadyReplicas))
+	c.NotNegative("availableReplicas", int64(s.AvailableReplicas))
+	c.NotNegative("unavailableReplicas", int64(s.UnavailableReplicas))
+	c.NotNegative("terminatingReplicas", int64(orZero(s.TerminatingReplicas)))
+	c.NotNegative("collisionCount", int64(orZero(s.CollisionCount)))
+	c.AtMost("updatedReplicas", s.UpdatedReplicas, s.Replicas, "status.replicas")
+	c.AtMost("readyReplicas", s.ReadyReplicas, s.Replicas, "status.replicas")
+	c.AtMost("availableReplicas", s.AvailableReplicas, s.Replicas, "status.replicas")
+	c.AtMost("availableReplicas", s.AvailableReplicas, s.ReadyReplicas, "readyReplicas")
 	if was := old.Status.CollisionCount; was != nil && (s.CollisionCount == nil || *s.CollisionCount < *was) {
-		c.errs = append(c.errs, field.Invalid(fld.Child("collisionCount"), orZero(s.CollisionCount), "cannot be decremented"))
+		c.Errs = append(c.Errs, field.Invalid(fld.Child("collisionCount"), orZero(s.CollisionCount), "cannot be decremented"))
 	}
-	return c.errs
-}
-
-// counts collects what is wrong with the numbers of a status.
-type counts struct {
-	fld  *field.Path
-	errs field.ErrorList
-}
-
-func (c *counts) notNegative(name string, v int64) {
-	c.errs = append(c.errs, apivalidation.ValidateNonnegativeField(v, c.fld.Child(name))...)
-}
-
-func (c *counts) atMost(name string, v, limit int32, limitName string) {
-	if v > limit {
-		c.errs = append(c.errs, field.Invalid(c.fld.Child(name), v, "cannot be greater than "+limitName))
-	}
+	return c.Errs
 }

@@ -35,7 +35,7 @@ var ReplicaSet = kinds.Define(kinds.Definition[*appsv1.ReplicaSet, *appsv1.Repli
 	ValidateStatus: validateReplicaSetStatus,
 	Warnings: func(r, old *appsv1.ReplicaSet) []string {
 		if old == nil {
-			return append(nameWarnings(r.Name), podspec.TemplateWarnings(&r.Spec.Template, templatePath)...)
+			return append(podspec.NameWarnings(r.Name), podspec.TemplateWarnings(&r.Spec.Template, templatePath)...)
 		}
 		if r.Generation != old.Generation {
 			return podspec.TemplateWarnings(&r.Spec.Template, templatePath)
@@ -81,16 +81,16 @@ func validateReplicaSetChange(r, old *appsv1.ReplicaSet) field.ErrorList {
 
 func validateReplicaSetStatus(r, _ *appsv1.ReplicaSet) field.ErrorList {
 	s := &r.Status
-	c := counts{fld: field.NewPath("status")}
-	c.notNegative("replicas", int64(s.Replicas))
-	c.notNegative("fullyLabeledReplicas", int64(s.FullyLabeledReplicas))
-	c.notNegative("readyReplicas", int64(s.ReadyReplicas))
-	c.notNegative("availableReplicas", int64(s.AvailableReplicas))
-	c.notNegative("observedGeneration", s.ObservedGeneration)
-	c.notNegative("terminatingReplicas", int64(orZero(s.TerminatingReplicas)))
-	c.atMost("fullyLabeledReplicas", s.FullyLabeledReplicas, s.Replicas, "status.replicas")
-	c.atMost("readyReplicas", s.ReadyReplicas, s.Replicas, "status.replicas")
-	c.atMost("availableReplicas", s.AvailableReplicas, s.Replicas, "status.replicas")
-	c.atMost("availableReplicas", s.AvailableReplicas, s.ReadyReplicas, "readyReplicas")
-	return c.errs
+	c := kinds.Counts{Path: field.NewPath("status")}
+	c.NotNegative("replicas", int64(s.Replicas))
+	c.NotNegative("fullyLabeledReplicas", int64(s.FullyLabeledReplicas))
+	c.NotNegative("readyReplicas", int64(s.ReadyReplicas))
+	c.NotNegative("availableReplicas", int64(s.AvailableReplicas))
+	c.NotNegative("observedGeneration", s.ObservedGeneration)
+	c.NotNegative("terminatingReplicas", int64(orZero(s.TerminatingReplicas)))
+	c.AtMost("fullyLabeledReplicas", s.FullyLabeledReplicas, s.Replicas, "status.replicas")
+	c.AtMost("readyReplicas", s.ReadyReplicas, s.Replicas, "status.replicas")
+	c.AtMost("availableReplicas", s.AvailableReplicas, s.Replicas, "status.replicas")
+	c.AtMost("availableReplicas", s.AvailableReplicas, s.ReadyReplicas, "readyReplicas")
+	return c.Errs
 }

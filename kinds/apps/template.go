@@ -1,14 +1,10 @@
 package apps
 
 import (
-	"fmt"
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/tenet-run/tenet/kinds"
@@ -48,13 +44,6 @@ func validateSelectorAndTemplate(selector *metav1.LabelSelector, template, old *
 	return errs
 }
 
-func nameWarnings(name string) []string {
-	if msgs := validation.IsDNS1123Label(name); len(msgs) > 0 {
-		return []string{fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", msgs)}
-	}
-	return nil
-}
-
 func templateColumns(selector string) []metav1.TableColumnDefinition {
 	return []metav1.TableColumnDefinition{
 		kinds.WideColumn("Containers", "string", "Names of each container in the template."),
@@ -64,9 +53,6 @@ func templateColumns(selector string) []metav1.TableColumnDefinition {
 }
 
 func templateCells(t *corev1.PodTemplateSpec, selector string) []any {
-	names, images := make([]string, len(t.Spec.Containers)), make([]string, len(t.Spec.Containers))
-	for i, c := range t.Spec.Containers {
-		names[i], images[i] = c.Name, c.Image
-	}
-	return []any{strings.Join(names, ","), strings.Join(images, ","), selector}
+	names, images := podspec.ContainerCells(t.Spec.Containers)
+	return []any{names, images, selector}
 }

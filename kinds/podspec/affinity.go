@@ -31,19 +31,45 @@ func (c *checker) affinity(p *field.Path, a *corev1.Affinity) {
 
 func (c *checker) nodeAffinity(p *field.Path, a *corev1.NodeAffinity) {
 	if r := a.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
-		at := p.Child(requiredTerms, "nodeSelectorTerms")
-		if len(r.NodeSelectorTerms) == 0 {
-			c.required(at, "must have at least one node selector term")
-		}
-		for i := range r.NodeSelectorTerms {
-			c.nodeSelectorTerm(at.Index(i), &r.NodeSelectorTerms[i], c.anyNodeLabelValue)
-		}
+		c.nodeSelector(p.Child(requiredTerms), r, c.anyNodeLabelValue)
 	}
 	for i := range a.PreferredDuringSchedulingIgnoredDuringExecution {
 		t, at := &a.PreferredDuringSchedulingIgnoredDuringExecution[i], p.Child(preferredTerms).Index(i)
 		c.weight(at, t.Weight)
 		c.nodeSelectorTerm(at.Child("preference"), &t.Preference, true)
 	}
+}
+
+// nodeSelector checks what is required of nodes. anyValue: values that are no label values pass.
+func (c *checker) nodeSelector(p *field.Path, s *corev1.NodeSelector, anyValue bool) {
+	at := p.Child("nodeSelectorTerms")
+	if len(s.NodeSelectorTerms) == 0 {
+		c.required(at, "must have at least one node selector term")
+	}
+	for i := range s.NodeSelectorTerms {
+		c.nodeSelectorTerm(at.Index(i), &s.NodeSelectorTerms[i], anyValue)
+	}
+}
+
+// ValidateNodeSelector says what is wrong with what an object requires of nodes.
+func ValidateNodeSelector(s *corev1.NodeSelector, anyValue bool, fld *field.Path) field.ErrorList {
+	var c checker
+	c.nodeSelector(fld, s, anyValue)
+	return c.errs
+}
+
+// anyWrongValue reports values in a selector that are no label values.
+func anyWrongValue(s *corev1.NodeSelector) bool {
+	if s == nil {
+		return false
+	}
+	var c checker
+	for i := range s.NodeSelectorTerms {
+		for _, r := range s.NodeSelectorTerms[i].MatchExpressions {
+			c.labelValues(nil, r.Values)
+		}
+	}
+	return len(c.errs) > 0
 }
 
 func (c *checker) weight(p *field.Path, w int32) {

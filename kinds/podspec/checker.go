@@ -103,6 +103,19 @@ func (c *checker) nonNegativeQuantity(p *field.Path, q resource.Quantity) {
 	}
 }
 
+func (c *checker) positiveQuantity(p *field.Path, q resource.Quantity) {
+	if q.Sign() <= 0 {
+		c.invalid(p, q.String(), "must be greater than zero")
+	}
+}
+
+// basicQuantity is an amount of whole units that is not negative.
+func (c *checker) basicQuantity(p *field.Path, q resource.Quantity) {
+	if q.Value() < 0 {
+		c.invalid(p, q.Value(), "must be a valid resource quantity")
+	}
+}
+
 func (c *checker) portNumber(p *field.Path, port int32) {
 	c.each(p, port, validation.IsValidPortNum(int(port)))
 }

@@ -1,8 +1,6 @@
 package podspec
 
 import (
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -22,33 +20,43 @@ func (c *checker) claimTemplate(p *field.Path, t *corev1.PersistentVolumeClaimTe
 	c.claimSpec(p.Child("spec"), &t.Spec)
 }
 
+// SetClaimDefaults sets the defaults of a claim.
+func SetClaimDefaults(s *corev1.PersistentVolumeClaimSpec) {
+	defPtr(&s.VolumeMode, corev1.PersistentVolumeFilesystem)
+	roundUp(s.Resources.Limits)
+	roundUp(s.Resources.Requests)
+}
+
+// ValidateClaim says what is wrong with a claim. What was wrong with old in its selector and data sources may stay; old may be nil.
+func ValidateClaim(s, old *corev1.PersistentVolumeClaimSpec, fld *field.Path) field.ErrorList {
+	var c checker
+	if old != nil {
+		wrong := func(check func(c *checker)) bool {
+			var c checker
+			check(&c)
+			return len(c.errs) > 0
+		}
+		c.anyClaimSelector = old.Selector != nil && wrong(func(c *checker) { c.labelSelector(nil, old.Selector, false) })
+		group := func(g *string) bool {
+			return g != nil && *g != "" && len(validation.IsDNS1123Subdomain(*g)) > 0
+		}
+		c.anyDataSourceGroup = old.DataSource != nil && group(old.DataSource.APIGroup) || old.DataSourceRef != nil && group(old.DataSourceRef.APIGroup)
+	}
+	c.claimSpec(fld, s)
+	return c.errs
+}
+
 // claimSpec checks a PersistentVolumeClaimSpec.
 func (c *checker) claimSpec(p *field.Path, s *corev1.PersistentVolumeClaimSpec) {
-	modes := p.Child("accessModes")
-	if len(s.AccessModes) == 0 {
-		c.required(modes, "at least 1 access mode is required")
-	}
+	c.accessModes(p.Child("accessModes"), s.AccessModes, "at least 1 access mode is required")
 	if s.Selector != nil {
-		c.labelSelector(p.Child("selector"), s.Selector, false)
-	}
-	known := []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod}
-	alone, others := false, false
-	for _, mode := range s.AccessModes {
-		oneOf(c, modes, mode, known...)
-		if mode == corev1.ReadWriteOncePod {
-			alone = true
-		} else if slices.Contains(known, mode) {
-			others = true
-		}
-	}
-	if alone && others {
-		c.forbidden(modes, "may not use ReadWriteOncePod with other access modes")
+		c.labelSelector(p.Child("selector"), s.Selector, c.anyClaimSelector)
 	}
 	storage := p.Child("resources").Key(string(corev1.ResourceStorage))
 	if q, ok := s.Resources.Requests[corev1.ResourceStorage]; !ok {
 		c.required(storage, "")
-	} else if q.Sign() <= 0 {
-		c.invalid(storage, q.String(), "must be greater than zero")
+	} else {
+		c.positiveQuantity(storage, q)
 	}
 	className := func(name string, value *string) {
 		if value != nil && *value != "" {
@@ -87,7 +95,9 @@ func (c *checker) dataSource(p *field.Path, group *string, kind, name string) {
 		}
 		return
 	}
-	c.each(p.Child("apiGroup"), *group, validation.IsDNS1123Subdomain(*group))
+	if !c.anyDataSourceGroup {
+		c.each(p.Child("apiGroup"), *group, validation.IsDNS1123Subdomain(*group))
+	}
 }
 
 func equalPtr[T comparable](a, b *T) bool {

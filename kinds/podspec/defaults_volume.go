@@ -31,10 +31,7 @@ func setVolumeDefaults(v *corev1.Volume) {
 		s.Image.PullPolicy = pullPolicy(s.Image.Reference)
 	}
 	if s.Ephemeral != nil && s.Ephemeral.VolumeClaimTemplate != nil {
-		claim := &s.Ephemeral.VolumeClaimTemplate.Spec
-		defPtr(&claim.VolumeMode, corev1.PersistentVolumeFilesystem)
-		roundUp(claim.Resources.Limits)
-		roundUp(claim.Resources.Requests)
+		SetClaimDefaults(&s.Ephemeral.VolumeClaimTemplate.Spec)
 	}
 	if s.ISCSI != nil {
 		def(&s.ISCSI.ISCSIInterface, "default")

@@ -10,6 +10,8 @@ type leniency struct {
 	// isPod: this is a pod, not a template. Templates leave out what is set when a pod is made.
 	isPod bool
 
+	anyClaimSelector       bool // label values that are not valid, in selectors of claims
+	anyDataSourceGroup     bool // data sources of groups that are no groups
 	anyDeletionCost        bool // an annotation that is no number
 	anySelectorValue       bool // label values that are not valid, in selectors of pod affinity
 	anyNodeLabelValue      bool // the same in required node affinity
@@ -41,13 +43,7 @@ func lenientFor(old *corev1.PodSpec, annotations map[string]string) leniency {
 	}
 	if a := old.Affinity; a != nil {
 		if n := a.NodeAffinity; n != nil && n.RequiredDuringSchedulingIgnoredDuringExecution != nil {
-			for i := range n.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
-				t := &n.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[i]
-				for j := range t.MatchExpressions {
-					r := &t.MatchExpressions[j]
-					l.anyNodeLabelValue = l.anyNodeLabelValue || wrong(func(c *checker) { c.labelValues(nil, r.Values) })
-				}
-			}
+			l.anyNodeLabelValue = anyWrongValue(n.RequiredDuringSchedulingIgnoredDuringExecution)
 		}
 		forAffinityTerms(a, func(t *corev1.PodAffinityTerm) {
 			l.anySelectorValue = l.anySelectorValue || wrong(func(c *checker) { c.podAffinitySelectors(nil, t, false) })

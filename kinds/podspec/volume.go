@@ -3,7 +3,6 @@ package podspec
 import (
 	"fmt"
 	"path"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -239,14 +238,7 @@ func (c *checker) downwardAPIFile(p *field.Path, file *corev1.DownwardAPIVolumeF
 }
 
 func (c *checker) csi(p *field.Path, s *corev1.CSIVolumeSource) {
-	if s.Driver == "" {
-		c.required(p.Child("driver"), "")
-	} else {
-		if len(s.Driver) > 63 {
-			c.tooLong(p.Child("driver"), 63)
-		}
-		c.each(p.Child("driver"), s.Driver, validation.IsDNS1123Subdomain(strings.ToLower(s.Driver)))
-	}
+	c.csiDriverName(p.Child("driver"), s.Driver)
 	if ref := s.NodePublishSecretRef; ref != nil {
 		if ref.Name == "" {
 			c.required(p.Child("nodePublishSecretRef", "name"), "")

@@ -29,6 +29,27 @@ func TemplateWarnings(t *corev1.PodTemplateSpec, fld *field.Path) []string {
 	return warnings(&t.Spec, &t.ObjectMeta, fld)
 }
 
+// ClaimWarnings for a claim at fld.
+func ClaimWarnings(s *corev1.PersistentVolumeClaimSpec, fld *field.Path) []string {
+	w := &warner{}
+	w.claim(fld, s)
+	return w.out
+}
+
+// NodeSelectorWarnings for what an object requires of nodes.
+func NodeSelectorWarnings(s *corev1.NodeSelector, fld *field.Path) []string {
+	w := &warner{}
+	for i := range s.NodeSelectorTerms {
+		w.nodeSelectorTerm(fld.Child("nodeSelectorTerms").Index(i), &s.NodeSelectorTerms[i], false)
+	}
+	return w.out
+}
+
+func (w *warner) claim(p *field.Path, s *corev1.PersistentVolumeClaimSpec) {
+	w.fractional(p.Child("resources", "requests"), s.Resources.Requests, corev1.ResourceStorage)
+	w.fractional(p.Child("resources", "limits"), s.Resources.Limits, corev1.ResourceStorage)
+}
+
 func warnings(spec *corev1.PodSpec, meta *metav1.ObjectMeta, fld *field.Path) []string {
 	w := &warner{}
 	p := fld.Child("spec")
@@ -178,9 +199,7 @@ func (w *warner) volume(p *field.Path, v *corev1.Volume) {
 		}
 	}
 	if v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil {
-		r, at := v.Ephemeral.VolumeClaimTemplate.Spec.Resources, p.Child("ephemeral", "volumeClaimTemplate", "spec", "resources")
-		w.fractional(at.Child("requests"), r.Requests, corev1.ResourceStorage)
-		w.fractional(at.Child("limits"), r.Limits, corev1.ResourceStorage)
+		w.claim(p.Child("ephemeral", "volumeClaimTemplate", "spec"), &v.Ephemeral.VolumeClaimTemplate.Spec)
 	}
 	if v.CephFS != nil {
 		w.add(p.Child("cephfs"), "deprecated in v1.28, non-functional in v1.31+")
