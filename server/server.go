@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tenet-run/tenet/apiserver/connect"
+	"github.com/tenet-run/tenet/apiserver/h2"
 	"github.com/tenet-run/tenet/apiserver/pki"
 	"github.com/tenet-run/tenet/server/control"
 	"github.com/tenet-run/tenet/store/embedded"
@@ -39,6 +40,9 @@ type Config struct {
 	// Ready is called once, when everything is up, with the time since Run began.
 	Ready func(elapsed time.Duration)
 }
+
+// maxStreams is how many requests a client may have on one connection: watches, mostly.
+const maxStreams = 1000
 
 // The cluster's networks.
 var (
@@ -115,10 +119,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	web := &http.Server{
 		Handler: plane.Handler(), TLSConfig: keys.ServerTLS(), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 1000},
 	}
+	(&h2.Server{MaxStreams: maxStreams, Log: log}).Attach(web)
 	serve := func(l net.Listener) {
-		if err := web.ServeTLS(l, "", ""); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := web.ServeTLS(h2.Listener{Listener: l}, "", ""); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			cancel(fmt.Errorf("API server: %w", err))
 		}
 	}

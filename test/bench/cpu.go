@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // usage is what processes have used up to now, and what they hold.
@@ -19,12 +21,10 @@ type usage struct {
 func (a *api) usage() usage {
 	var u usage
 	for _, p := range a.procs {
-		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid)); err == nil {
-			f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+2:]))
-			var user, system int64
-			fmt.Sscan(f[11], &user)
-			fmt.Sscan(f[12], &system)
-			u.cpu += time.Duration(user+system) * time.Second / 100
+		// The process's CPU clock counts nanoseconds; /proc/PID/stat has hundredths of a second.
+		var t unix.Timespec
+		if err := unix.ClockGettime(int32(^p.Pid<<3|2), &t); err == nil {
+			u.cpu += time.Duration(t.Nano())
 		}
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
 		for line := range strings.Lines(string(text)) {

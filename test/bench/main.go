@@ -24,6 +24,9 @@ var (
 	objects  = flag.Int("objects", 10000, "how many pods")
 	only     = flag.String("only", "", "run one side only: tenet or peer")
 	watchers = flag.Int("watchers", 200, "watchers in the fan-out")
+	repeat   = flag.Int("repeat", 1, "do the rows about lists and watches so many times over, for profiles")
+	profiles = flag.String("profiles", "", "folder for CPU profiles of the servers (one row each), for as long as -seconds")
+	seconds  = flag.Int("seconds", 3, "length of each profile; work that is shorter is waited for")
 	idleFor  = flag.Duration("idle", 20*time.Second, "how long the idle figures are taken")
 )
 

@@ -92,7 +92,8 @@ func (a *api) each(workers, n int, call func(c *http.Client, i int) error) (time
 }
 
 // measure runs work and says what it cost the server and the load generator.
-func (a *api) measure(work func() error) (took, server, load time.Duration, err error) {
+func (a *api) measure(name string, work func() error) (took, server, load time.Duration, err error) {
+	defer a.profile(name)()
 	before, own, began := a.usage(), ownCPU(), time.Now()
 	err = work()
 	took = time.Since(began)
@@ -130,7 +131,7 @@ func (s *side) run() (*results, error) {
 	r.add("idle disk writes a minute", 0, false, "%.2f MB", mb(after.diskWrites-before.diskWrites)/idleFor.Minutes())
 
 	n := *objects
-	took, cpu, load, err := a.measure(func() error {
+	took, cpu, load, err := a.measure("create", func() error {
 		_, err := a.each(32, n, func(c *http.Client, i int) error {
 			_, err := a.do(c, "POST", "/api/v1/namespaces/bench/pods", jsonType, "identity", pod(fmt.Sprintf("pod-%05d", i), i))
 			return err
@@ -144,7 +145,7 @@ func (s *side) run() (*results, error) {
 	r.add("  server CPU per create (load)", ms(cpu)/float64(n), false, "%.3f ms (%.3f ms)", ms(cpu)/float64(n), ms(load)/float64(n))
 
 	gets := 2 * n
-	took, cpu, load, err = a.measure(func() error {
+	took, cpu, load, err = a.measure("get", func() error {
 		_, err := a.each(32, gets, func(c *http.Client, i int) error {
 			_, err := a.do(c, "GET", fmt.Sprintf("/api/v1/namespaces/bench/pods/pod-%05d", i%n), jsonType, "identity", nil)
 			return err
@@ -169,11 +170,12 @@ func (s *side) run() (*results, error) {
 		{"LIST one page of 500", "/api/v1/namespaces/bench/pods?limit=500", jsonType, "identity", 50},
 	}
 	for _, l := range lists {
+		l.times *= *repeat
 		var size int64
 		if size, err = a.do(c, "GET", l.path, l.accept, l.encoding, nil); err != nil { // once before, so that both sides are warm
 			return nil, err
 		}
-		took, cpu, load, err := a.measure(func() error {
+		took, cpu, load, err := a.measure(l.name, func() error {
 			for range l.times {
 				if _, err := a.do(c, "GET", l.path, l.accept, l.encoding, nil); err != nil {
 					return err
@@ -188,7 +190,7 @@ func (s *side) run() (*results, error) {
 		r.add(fmt.Sprintf("%s (%.1f MB)", l.name, mb(size)), ms(took)/k, false, "%.1f ms", ms(took)/k)
 		r.add("  server CPU (load)", ms(cpu)/k, false, "%.1f ms (%.1f ms)", ms(cpu)/k, ms(load)/k)
 	}
-	took, cpu, load, err = a.measure(func() error {
+	took, cpu, load, err = a.measure("8 lists", func() error {
 		_, err := a.each(8, 8, func(c *http.Client, _ int) error {
 			_, err := a.do(c, "GET", "/api/v1/namespaces/bench/pods", jsonType, "identity", nil)
 			return err
@@ -206,7 +208,7 @@ func (s *side) run() (*results, error) {
 		return nil, err
 	}
 
-	took, cpu, load, err = a.measure(func() error {
+	took, cpu, load, err = a.measure("delete", func() error {
 		if _, err := a.do(c, "DELETE", "/api/v1/namespaces/bench/pods?gracePeriodSeconds=0", jsonType, "identity", nil); err != nil {
 			log.Printf("  delete collection: %.200v; going on until all are gone", err)
 		}
@@ -252,7 +254,8 @@ func (a *api) count(c *http.Client) (int, error) {
 
 // fanOut opens watchers on a namespace of config maps, changes objects as fast as eight clients can, and measures delivery to all.
 func (a *api) fanOut(r *results) error {
-	const changes, writers = 1000, 8
+	const writers = 8
+	changes := 1000 * *repeat
 	c := a.client()
 	base := "/api/v1/namespaces/bench/configmaps"
 	object := func(w, i int) []byte {
@@ -333,7 +336,7 @@ func (a *api) fanOut(r *results) error {
 	default:
 	}
 	time.Sleep(200 * time.Millisecond)
-	took, cpu, load, err := a.measure(func() error {
+	took, cpu, load, err := a.measure("fan-out", func() error {
 		if _, err := a.each(writers, changes, func(c *http.Client, i int) error {
 			w := i % writers
 			_, err := a.do(c, "PUT", fmt.Sprintf("%s/beat-%d", base, w), jsonType, "identity", object(w, i+1))
