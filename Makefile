@@ -4,7 +4,7 @@
 #   make test         every test, real containers included (as root; as a plain user those are skipped)
 #   make ci           what CI runs: test, vet, formatting, lint, generated files
 #   make build        bin/tenet (installs a C compiler and libseccomp first, on Debian and as root, when they are missing)
-#   make carried      only the carried programs: runc, its shim, the CNI plugins, kubectl
+#   make carried      only the carried programs: runc, its shim, the CNI plugin, kubectl
 #   make image-nginx  .cache/images/nginx.tar: docker.io/library/nginx:stable made of Debian's nginx package, for machines that reach no registry
 #   make bench        the API server beside etcd + kube-apiserver; make bench-pods: pod starts and memory. Both write docs/results/
 #   make generate     files made from others: OpenAPI
@@ -23,7 +23,7 @@ LDFLAGS  := -s -w -X github.com/containerd/containerd/v2/version.Version=$(CTRDV
 
 CARRIED  := .cache/carried
 BLOBS    := internal/carry/blobs
-PROGRAMS := runc containerd-shim-runc-v2 kubectl cni
+PROGRAMS := runc containerd-shim-runc-v2 kubectl tenet-bridge
 ZST      := $(PROGRAMS:%=$(BLOBS)/%.zst)
 MODFILES := go.mod go.sum
 
@@ -66,10 +66,10 @@ $(CARRIED)/kubectl: $(MODFILES) cmd/kubectl/main.go
 	  -o $@ ./cmd/kubectl
 	@touch $@
 
-$(CARRIED)/cni: $(MODFILES) hack/cni.sh $(wildcard network/podnet/*.go network/podnet/portmap/*.go)
-	@echo "building the CNI plugins"
+$(CARRIED)/tenet-bridge: $(MODFILES) $(wildcard cmd/tenet-bridge/*.go network/podnet/*.go network/podnet/attach/*.go)
+	@echo "building the CNI plugin tenet-bridge"
 	@mkdir -p $(CARRIED)
-	@GO=$(GO) hack/cni.sh .cache/src/cni $@
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $@ ./cmd/tenet-bridge
 	@touch $@
 
 image-nginx: .cache/images/nginx.tar

@@ -74,17 +74,9 @@ func newMachine(t *testing.T) *machine {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	os.Chmod(dir, 0o711)
 	m := &machine{T: t, dir: dir, api: newAPI()}
-	cni, _ := filepath.Abs("../.cache/carried/cni")
-	if _, err := os.Stat(cni); err != nil {
-		t.Skip("no CNI plugins: run `make carried`")
-	}
-	os.MkdirAll(dir+"/cni-bin", 0o755)
-	for _, p := range []string{"bridge", "host-local", "portmap", "loopback"} {
-		os.Symlink(cni, filepath.Join(dir, "cni-bin", p))
-	}
 	m.rt, err = cri.Embedded(t.Context(), cri.EmbeddedOptions{
 		Root: dir + "/root", State: dir + "/state", Runc: program(t, "runc"), Shim: program(t, "containerd-shim-runc-v2"),
-		CNIConfDir: dir + "/cni", CNIBinDir: dir + "/cni-bin", RegistryDir: dir + "/certs.d", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		CNIConfDir: dir + "/cni", CNIBinDir: filepath.Dir(program(t, podnet.Plugin)), RegistryDir: dir + "/certs.d", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-// Package carry holds the programs that Tenet brings along: runc, its shim, the CNI plugins and kubectl. `make build` compiles them, compresses them into
+// Package carry holds the programs that Tenet brings along: runc, its shim, the CNI plugin and kubectl. `make build` compiles them, compresses them into
 // blobs/ and embeds them with the build tag "carry"; a plain go build leaves them out, and they are then found on PATH.
 //
 // # Guarantees
@@ -27,10 +27,8 @@ const (
 	Runc    = "runc"
 	Shim    = "containerd-shim-runc-v2"
 	Kubectl = "kubectl"
-	cni     = "cni" // all plugins in one program, by the name it is called
+	Bridge  = "tenet-bridge" // the CNI plugin
 )
-
-var cniPlugins = []string{"bridge", "host-local", "loopback", "portmap"}
 
 // Path is where program name can be executed: unpacked below dir from this binary, or found on PATH when this binary carries nothing.
 func Path(ctx context.Context, dir, name string) (string, error) {
@@ -38,7 +36,7 @@ func Path(ctx context.Context, dir, name string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			return "", fmt.Errorf("%s is neither carried in this binary nor on PATH: build with `make build`%s", name, debian(name))
+			return "", fmt.Errorf("%s is neither carried in this binary nor on PATH: build with `make build`%s", name, otherwise(name))
 		}
 		return filepath.Abs(path)
 	}
@@ -52,48 +50,23 @@ func Path(ctx context.Context, dir, name string) (string, error) {
 	return path, nil
 }
 
-func debian(name string) string {
+// otherwise is where else a program may come from.
+func otherwise(name string) string {
 	switch name {
 	case Runc:
 		return ", or apt-get install runc"
 	case Shim:
 		return ", or apt-get install containerd"
-	case cni:
-		return ", or apt-get install containernetworking-plugins"
+	case Bridge:
+		return ", or go install ./cmd/tenet-bridge"
 	}
 	return ""
 }
 
-// CNIDir is a directory with the CNI plugins bridge, host-local, loopback and portmap.
+// CNIDir is a directory with the CNI plugin tenet-bridge.
 func CNIDir(ctx context.Context, dir string) (string, error) {
-	if _, err := fs.Stat(blobs, "blobs/"+cni+".zst"); err == nil {
-		path, err := Path(ctx, dir, cni)
-		if err != nil {
-			return "", err
-		}
-		at := filepath.Dir(path)
-		for _, plugin := range cniPlugins {
-			if err := os.Symlink(cni, filepath.Join(at, plugin)); err != nil && !errors.Is(err, fs.ErrExist) {
-				return "", fmt.Errorf("unpack CNI plugins: %w", err)
-			}
-		}
-		return at, nil
-	}
-	for _, at := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
-		if hasAll(at) {
-			return at, nil
-		}
-	}
-	return "", fmt.Errorf("CNI plugins are neither carried in this binary nor in /opt/cni/bin or /usr/lib/cni: build with `make build`%s", debian(cni))
-}
-
-func hasAll(dir string) bool {
-	for _, plugin := range cniPlugins {
-		if _, err := os.Stat(filepath.Join(dir, plugin)); err != nil {
-			return false
-		}
-	}
-	return true
+	path, err := Path(ctx, dir, Bridge)
+	return filepath.Dir(path), err
 }
 
 func unpack(ctx context.Context, dir, name string, blob []byte) (string, error) {

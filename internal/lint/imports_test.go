@@ -18,21 +18,22 @@ const module = "github.com/tenet-run/tenet"
 //
 //	kinds <- store <- apiserver;  kinds <- client <- controllers, scheduler, kubelet, network, gitops;  server <- cli <- cmd
 var allowed = map[string][]string{
-	"kinds":          {},
-	"store":          {"kinds", "internal"},
-	"apiserver":      {"kinds", "store", "internal"},
-	"client":         {"kinds", "internal"},
-	"controllers":    {"kinds", "client", "internal"},
-	"scheduler":      {"kinds", "client", "internal"},
-	"kubelet":        {"kinds", "client", "internal"},
-	"network":        {"kinds", "client", "internal"},
-	"gitops":         {"kinds", "client", "internal"},
-	"internal":       {"kinds"},
-	"server/control": {"kinds", "store", "apiserver", "client", "controllers", "scheduler", "internal"},
-	"server":         {"kinds", "store", "apiserver", "client", "controllers", "scheduler", "kubelet", "network", "gitops", "server/control", "internal"},
-	"cli":            {"kinds", "client", "server", "controllers", "kubelet/cri", "internal"},
-	"cmd":            {"cli", "internal"},
-	"test":           {"*"},
+	"kinds":            {},
+	"store":            {"kinds", "internal"},
+	"apiserver":        {"kinds", "store", "internal"},
+	"client":           {"kinds", "internal"},
+	"controllers":      {"kinds", "client", "internal"},
+	"scheduler":        {"kinds", "client", "internal"},
+	"kubelet":          {"kinds", "client", "internal"},
+	"network":          {"kinds", "client", "internal"},
+	"gitops":           {"kinds", "client", "internal"},
+	"internal":         {"kinds"},
+	"server/control":   {"kinds", "store", "apiserver", "client", "controllers", "scheduler", "internal"},
+	"server":           {"kinds", "store", "apiserver", "client", "controllers", "scheduler", "kubelet", "network", "gitops", "server/control", "internal"},
+	"cli":              {"kinds", "client", "server", "controllers", "kubelet/cri", "internal"},
+	"cmd":              {"cli", "internal"},
+	"cmd/tenet-bridge": {"network"},
+	"test":             {"*"},
 }
 
 // onlyFrom limits who may import a package, whatever the rooms say.

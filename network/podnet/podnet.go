@@ -1,8 +1,8 @@
 // Package podnet gives every pod of a node an address, through CNI: a bridge, addresses from the node's range, host ports, and masquerading for what
-// leaves the cluster. It is part of "execute": the kubelet says which range is the node's, the container runtime calls the plugins.
+// leaves the cluster. It is part of "execute": the kubelet says which range is the node's, the container runtime calls the plugin (package attach).
 //
 // [Ensure] writes the CNI configuration and the rules that hold for the whole node; it may be called again at any time and changes only what differs.
-// [Cleanup] takes everything away again that this package or the plugins made.
+// [Cleanup] takes everything away again that this package or the plugin made.
 //
 // Everything goes through netlink: no ip, nft or iptables program is needed. Rules live in a table of our own, so other users of nftables are not touched.
 // Where another firewall drops forwarded packets by default (Docker sets such a policy), pods reach the outside only when it lets the bridge pass.
@@ -26,8 +26,11 @@ type Config struct {
 	MTU         int    // of pods' interfaces; 0: of the node's default route, or 1500
 
 	CNIConfDir string // the conflist is written here
-	DataDir    string // host-local keeps its leases here
+	DataDir    string // leases of addresses are here
 }
+
+// Plugin is the name of the CNI plugin that joins pods to the bridge: cmd/tenet-bridge.
+const Plugin = "tenet-bridge"
 
 const (
 	confName    = "10-tenet.conflist"
@@ -109,11 +112,9 @@ func conflist(c Config, pods netip.Prefix) ([]byte, error) {
 		"name":       networkName,
 		"plugins": []object{
 			{
-				"type": "bridge", "bridge": c.Bridge, "isGateway": true, "isDefaultGateway": true, "hairpinMode": true, "mtu": c.MTU,
-				"ipMasq": false, // done once for the node, see ensureRules
-				"ipam":   object{"type": "host-local", "dataDir": c.DataDir, "ranges": [][]object{{{"subnet": pods.String()}}}},
+				"type": Plugin, "bridge": c.Bridge, "mtu": c.MTU, "subnet": pods.String(), "dataDir": c.DataDir,
+				"capabilities": object{"portMappings": true},
 			},
-			{"type": "portmap", "capabilities": object{"portMappings": true}, "bridge": c.Bridge},
 		},
 	}, "", "  ")
 }
