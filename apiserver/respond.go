@@ -20,8 +20,12 @@ import (
 	"github.com/tenet-run/tenet/store"
 )
 
-// compressFrom is the size from which an answer is worth compressing.
-const compressFrom = 128 << 10
+const (
+	// compressFrom is the size from which an answer is worth compressing.
+	compressFrom = 128 << 10
+	// holdBack is how much of an answer that is not to be compressed is gathered, for its Content-Length.
+	holdBack = 32 << 10
+)
 
 // statusGVK is the type of an answer that is no object.
 var statusGVK = schema.GroupVersionKind{Version: "v1", Kind: "Status"}
@@ -59,7 +63,11 @@ func mayCompress(r *http.Request) bool {
 func (a *answer) Write(p []byte) (int, error) {
 	a.bytes += int64(len(p))
 	if !a.started {
-		if len(a.buf)+len(p) < compressFrom {
+		most := holdBack
+		if a.compress {
+			most = compressFrom
+		}
+		if len(a.buf)+len(p) < most {
 			a.buf = append(a.buf, p...)
 			return len(p), nil
 		}

@@ -29,6 +29,7 @@ type Server struct {
 	owners sync.Map // of ownerKey to *ownership
 
 	watching atomic.Int64 // watches over HTTP
+	beat     beat         // of those that are busy
 
 	stop    context.Context
 	stopped context.CancelFunc

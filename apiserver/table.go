@@ -110,11 +110,12 @@ func (c *call) writeTable(w io.Writer, r *http.Request, accept accepted, list me
 	if err != nil {
 		return err
 	}
+	rows := encode.NewRows(c.kind, c.served, t.table, t.include, t.version)
 	for i, rec := range records {
 		if i > 0 {
 			buf = append(buf, ',')
 		}
-		if buf, err = c.cache.AppendRow(buf, c.kind, c.served, t.table, t.include, t.version, rec, t.carried, t.now); err != nil {
+		if buf, err = c.cache.AppendRow(buf, rows, rec, t.carried, t.now); err != nil {
 			return err
 		}
 		if len(buf) > 32<<10 {

@@ -162,7 +162,10 @@ func (s *stream) run(ctx context.Context, out sink) error {
 		if s.gather {
 			now := time.Now()
 			if p := s.pause(); now.Sub(last) < 2*p {
-				sleep(ctx, p)
+				select {
+				case <-s.beat.after(p):
+				case <-ctx.Done():
+				}
 			}
 			last = now
 		}
@@ -179,14 +182,5 @@ const (
 	gatherPerWatch = 25 * time.Microsecond
 	gatherMost     = 20 * time.Millisecond
 )
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
 
 func formatRevision(r store.Revision) string { return strconv.FormatUint(uint64(r), 10) }

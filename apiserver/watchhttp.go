@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
 
 	"github.com/gorilla/websocket"
@@ -131,6 +132,7 @@ func (s *httpSink) flush() error {
 	if err := s.write(); err != nil {
 		return err
 	}
+	runtime.Gosched() // others that are ready write to the same connection first: then one flush is for all of them
 	s.flat.Flush()
 	return nil
 }

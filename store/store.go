@@ -81,7 +81,7 @@ type Record struct {
 	Created  Revision // of the write that created the object
 
 	// Derived belongs to the API server: what was made of Value (the decoded object, encoded bodies), so that it is made once for all readers.
-	Derived atomic.Pointer[any]
+	Derived atomic.Value
 }
 
 // Write is one change in a commit. No commit has two writes of one key.

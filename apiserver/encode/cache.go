@@ -26,6 +26,7 @@ type Body struct {
 	holes                      []hole // of a table row
 	key                        any
 	owner                      *derived
+	next                       atomic.Pointer[Body]
 	used                       atomic.Bool
 }
 
@@ -64,15 +65,16 @@ func (c *Cache) body(k *kinds.Kind, s *kinds.Served, r *store.Record) (*Body, er
 // derived returns what encode makes of a record, which is kept under key.
 func (c *Cache) derived(k *kinds.Kind, key any, r *store.Record, encode func(kinds.Object) (*Body, error)) (*Body, error) {
 	d := derive(r)
-	d.mu.Lock()
-	for _, b := range d.bodies {
-		if b.key == key {
-			if !b.used.Load() {
-				b.used.Store(true)
-			}
-			d.mu.Unlock()
-			return b, nil
+	if b := d.find(key); b != nil {
+		if !b.used.Load() {
+			b.used.Store(true)
 		}
+		return b, nil
+	}
+	d.mu.Lock()
+	if b := d.find(key); b != nil { // meanwhile
+		d.mu.Unlock()
+		return b, nil
 	}
 	obj := d.object.get()
 	var err error
@@ -90,7 +92,8 @@ func (c *Cache) derived(k *kinds.Kind, key any, r *store.Record, encode func(kin
 		return nil, err
 	}
 	b.key, b.owner = key, d
-	d.bodies = append(d.bodies, b)
+	b.next.Store(d.bodies.Load())
+	d.bodies.Store(b)
 	d.mu.Unlock()
 	c.admit(b)
 	return b, nil
@@ -167,15 +170,9 @@ func (b *Body) drop() {
 	d := b.owner
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i, other := range d.bodies {
-		if other == b {
-			last := len(d.bodies) - 1
-			d.bodies[i] = d.bodies[last]
-			d.bodies[last] = nil
-			d.bodies = d.bodies[:last]
-			if last == 0 {
-				d.bodies = nil
-			}
+	for at := &d.bodies; at.Load() != nil; at = &at.Load().next {
+		if at.Load() == b {
+			at.Store(b.next.Load()) // readers that stand at b go on from there
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -13,13 +14,18 @@ import (
 // chunk is how much of a list is gathered before it is written on.
 const chunk = 64 << 10
 
+// chunks are buffers of that size. What is written is not kept by the writer.
+var chunks = sync.Pool{New: func() any { b := make([]byte, 0, chunk); return &b }}
+
 // WriteList joins the bodies of records into a list and writes it in chunks, never whole.
 func (c *Cache) WriteList(w io.Writer, h *Head, meta metav1.ListMeta, records []*store.Record) error {
 	m, err := json.Marshal(meta)
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, 0, chunk)
+	pooled := chunks.Get().(*[]byte)
+	defer chunks.Put(pooled)
+	buf := (*pooled)[:0]
 	g := gvk(h.kind, h.served)
 	g.Kind += "List"
 	if h.custom {
@@ -88,7 +94,9 @@ func WriteProtoList(w io.Writer, h *Head, meta metav1.ListMeta, records []*store
 	}
 	g := gvk(h.kind, h.served)
 	g.Kind += "List"
-	buf := envelopeHead(make([]byte, 0, chunk), g, size)
+	pooled := chunks.Get().(*[]byte)
+	defer chunks.Put(pooled)
+	buf := envelopeHead((*pooled)[:0], g, size)
 	buf = append(buf, 0x0a)
 	buf = binary.AppendUvarint(buf, uint64(len(m)))
 	buf = append(buf, m...)

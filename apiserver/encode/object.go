@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 	"weak"
 
@@ -16,21 +17,29 @@ import (
 
 // derived is what was made of a record, for all its readers. It hangs on store.Record.Derived.
 type derived struct {
+	// bodies is a list that is read without the lock and changed under it.
+	bodies atomic.Pointer[Body]
+
 	mu     sync.Mutex
 	object weakObject
-	bodies []*Body
+}
+
+// find returns the body of a key, or nil.
+func (d *derived) find(key any) *Body {
+	for b := d.bodies.Load(); b != nil; b = b.next.Load() {
+		if b.key == key {
+			return b
+		}
+	}
+	return nil
 }
 
 func derive(r *store.Record) *derived {
-	p := r.Derived.Load()
-	if p == nil {
-		fresh := any(&derived{})
-		if r.Derived.CompareAndSwap(nil, &fresh) {
-			return fresh.(*derived)
-		}
-		p = r.Derived.Load()
+	if d, ok := r.Derived.Load().(*derived); ok {
+		return d
 	}
-	return (*p).(*derived)
+	r.Derived.CompareAndSwap(nil, &derived{})
+	return r.Derived.Load().(*derived)
 }
 
 // weakObject keeps a decoded object for as long as somebody uses it, and at most until the garbage collector comes by.

@@ -17,6 +17,18 @@ type rowKey struct {
 	version string
 }
 
+// Rows are the rows of one kind in one version, with what they carry along.
+type Rows struct {
+	kind  *kinds.Kind
+	table *kinds.Table
+	key   any // a rowKey, boxed once
+}
+
+// NewRows: include and version tell what object gives, see [Cache.AppendRow].
+func NewRows(k *kinds.Kind, s *kinds.Served, t *kinds.Table, include metav1.IncludeObjectPolicy, version string) *Rows {
+	return &Rows{k, t, rowKey{s, include, version}}
+}
+
 // hole is a cell that ages: it is filled in for each request.
 type hole struct {
 	at   int
@@ -24,9 +36,8 @@ type hole struct {
 }
 
 // AppendRow appends a record's table row. object gives what the row carries along, as JSON, or nil; its outcome must depend on nothing but include and version.
-func (c *Cache) AppendRow(dst []byte, k *kinds.Kind, s *kinds.Served, t *kinds.Table, include metav1.IncludeObjectPolicy, version string, r *store.Record,
-	object func(kinds.Object) ([]byte, error), now time.Time) ([]byte, error) {
-	b, err := c.derived(k, rowKey{s, include, version}, r, func(obj kinds.Object) (*Body, error) { return rowBody(t, obj, object) })
+func (c *Cache) AppendRow(dst []byte, rows *Rows, r *store.Record, object func(kinds.Object) ([]byte, error), now time.Time) ([]byte, error) {
+	b, err := c.derived(rows.kind, rows.key, r, func(obj kinds.Object) (*Body, error) { return rowBody(rows.table, obj, object) })
 	if err != nil {
 		return dst, err
 	}
