@@ -9,8 +9,11 @@ import (
 	"unicode/utf8"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -32,6 +35,8 @@ type call struct {
 	agent string // User-Agent: whom managedFields name when the client does not say
 	warn  func(text string)
 	url   string // path, for authorization
+
+	attributes authorizer.AttributesRecord // what was asked of the authorizer last
 }
 
 // result is what a request ended with: a stored object, or anything else.
@@ -47,10 +52,35 @@ func (c *call) authorize(verb string) error {
 	if c.cfg.Authorizer == nil {
 		return nil
 	}
-	return c.Server.authorize(c.ctx, &authorizer.AttributesRecord{
-		User: c.user, Verb: verb, Namespace: c.namespace, APIGroup: c.group, APIVersion: c.version, Resource: c.plural,
-		Subresource: c.subresource, Name: c.name, ResourceRequest: true, Path: c.url,
-	})
+	a := &c.attributes
+	a.User, a.Verb, a.Namespace, a.APIGroup, a.APIVersion, a.Resource = c.user, verb, c.namespace, c.group, c.version, c.plural
+	a.Subresource, a.Name, a.ResourceRequest, a.Path = c.subresource, c.name, true, c.url
+	return c.Server.authorize(c.ctx, a)
+}
+
+// authorizeList is authorize for verbs that take selectors, which are part of what is asked. A list of one name is authorized by that name.
+func (c *call) authorizeList(verb, fieldSelector, labelSelector string) error {
+	a := &c.attributes
+	name := c.name
+	if fieldSelector != "" {
+		sel, err := fields.ParseSelector(fieldSelector)
+		if a.FieldSelectorParsingErr = err; err == nil {
+			a.FieldSelectorRequirements = sel.Requirements()
+			if exact, ok := sel.RequiresExactMatch("metadata.name"); ok && name == "" && verb != "deletecollection" && len(path.IsValidPathSegmentName(exact)) == 0 {
+				c.name = exact
+			}
+		}
+	}
+	if labelSelector != "" {
+		sel, err := labels.Parse(labelSelector)
+		if a.LabelSelectorParsingErr = err; err == nil {
+			a.LabelSelectorRequirements, _ = sel.Requirements()
+		}
+	}
+	err := c.authorize(verb)
+	c.name = name
+	a.FieldSelectorRequirements, a.FieldSelectorParsingErr, a.LabelSelectorRequirements, a.LabelSelectorParsingErr = nil, nil, nil, nil
+	return err
 }
 
 func (s *Server) authorize(ctx context.Context, a *authorizer.AttributesRecord) error {

@@ -23,10 +23,11 @@ type Config struct {
 	// Authenticator says who asks. Nil: everybody is system:anonymous.
 	Authenticator authenticator.Request
 	// Authorizer says whether they may. Nil: everybody may do everything (tests).
-	Authorizer authorizer.Authorizer
+	Authorizer authorizer.UnconditionalAuthorizer
 	// Admission plugins run in this order, mutators before validators.
 	Admission []admission.Plugin
-	// Connect has a handler for "pods/log" and the like; eviction has one built in.
+	// Connect has a handler for "pods/log" and the like, and for "tokenreviews.authentication.k8s.io" and other kinds that are not stored; eviction has one
+	// built in.
 	Connect map[string]connect.Handler
 	// Extra answers all that is no object under /api or /apis: discovery, openapi, healthz, version, metrics. It is asked for "/api", "/apis" and
 	// "/apis/g/v" too. Requests are authenticated and authorised before. Nil: 404.

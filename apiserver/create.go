@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"errors"
+	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -57,44 +58,41 @@ func (c *call) create(obj kinds.Object, opts *metav1.CreateOptions) (result, err
 		return result{}, err
 	}
 	obj = r.Object
+	if !c.kind.Stored() {
+		return c.answer(r)
+	}
 	c.dedupOwners(obj, duplicateOwnersAfterAdmission)
 	return c.finishCreate(obj, r)
+}
+
+// answer is the create of a question: the kind's handler answers it, and nothing is stored.
+func (c *call) answer(r *admission.Request) (result, error) {
+	h, ok := c.cfg.Connect[c.kind.GroupResource().String()]
+	if !ok || h.Action == nil {
+		return result{}, apiError(http.StatusNotImplemented, metav1.StatusReasonUnknown, c.kind.Plural+" is not available on this server")
+	}
+	if err := c.invalid("", c.kind.ValidateCreate(c.served, r.Object)); err != nil {
+		return result{}, err
+	}
+	if err := c.allow(r); err != nil {
+		return result{}, err
+	}
+	q := c.connectRequest(nil)
+	q.DryRun = r.DryRun
+	out, err := h.Action(c.ctx, q, r.Object)
+	if err != nil {
+		return result{}, err
+	}
+	out.GetObjectKind().SetGroupVersionKind(c.gvk())
+	return result{object: out, created: true}, nil
 }
 
 // finishCreate is what comes after mutation, for a create by whatever verb.
 func (c *call) finishCreate(obj kinds.Object, r *admission.Request) (result, error) {
 	generated := obj.GetName() == "" && obj.GetGenerateName() != ""
-	c.fillSystemFields(obj)
-	if generated {
-		obj.SetName(generateName(obj.GetGenerateName()))
-	}
-	if err := ensureNamespace(obj, c.scope()); err != nil {
+	if err := c.ready(obj, r); err != nil {
 		return result{}, err
 	}
-	if c.kind.BeforeCreate != nil {
-		c.kind.BeforeCreate(obj)
-	}
-	if c.kind.Stamp != nil {
-		c.kind.Stamp(obj, nil, c.stamp())
-	}
-	errs := kmeta.ValidateCreate(obj, c.kind)
-	errs = append(errs, c.kind.ValidateCreate(c.served, obj)...)
-	if err := c.invalid(obj.GetName(), errs); err != nil {
-		return result{}, err
-	}
-	c.warnings(obj, nil)
-	if c.kind.Canonicalize != nil {
-		c.kind.Canonicalize(obj)
-	}
-	r.Object = obj
-	r.Name = obj.GetName()
-	if err := c.allow(r); err != nil {
-		return result{}, err
-	}
-	if obj.GetResourceVersion() != "" && obj.GetResourceVersion() != "0" {
-		return result{}, errRevisionOnCreate
-	}
-	obj.SetResourceVersion("")
 	for try := 0; ; try++ {
 		out, err := c.insert(obj, r.DryRun)
 		if err == nil || !generated || !apierrors.IsAlreadyExists(err) {
@@ -108,6 +106,43 @@ func (c *call) finishCreate(obj kinds.Object, r *admission.Request) (result, err
 			c.kind.Canonicalize(obj)
 		}
 	}
+}
+
+// ready makes an object what will be stored, or says why it will not.
+func (c *call) ready(obj kinds.Object, r *admission.Request) error {
+	generated := obj.GetName() == "" && obj.GetGenerateName() != ""
+	c.fillSystemFields(obj)
+	if generated {
+		obj.SetName(generateName(obj.GetGenerateName()))
+	}
+	if err := ensureNamespace(obj, c.scope()); err != nil {
+		return err
+	}
+	if c.kind.BeforeCreate != nil {
+		c.kind.BeforeCreate(obj)
+	}
+	if c.kind.Stamp != nil {
+		c.kind.Stamp(obj, nil, c.stamp())
+	}
+	errs := kmeta.ValidateCreate(obj, c.kind)
+	errs = append(errs, c.kind.ValidateCreate(c.served, obj)...)
+	if err := c.invalid(obj.GetName(), errs); err != nil {
+		return err
+	}
+	c.warnings(obj, nil)
+	if c.kind.Canonicalize != nil {
+		c.kind.Canonicalize(obj)
+	}
+	r.Object = obj
+	r.Name = obj.GetName()
+	if err := c.allow(r); err != nil {
+		return err
+	}
+	if obj.GetResourceVersion() != "" && obj.GetResourceVersion() != "0" {
+		return errRevisionOnCreate
+	}
+	obj.SetResourceVersion("")
+	return nil
 }
 
 func (c *call) insert(obj kinds.Object, dryRun bool) (result, error) {

@@ -216,20 +216,13 @@ func (x *exchange) serve() {
 	x.verb = x.target.verb(r.Method, watching)
 	x.metered = x.verb
 	x.ctx = r.Context()
-	if x.verb == "list" || x.verb == "watch" || x.verb == "deletecollection" {
-		// As upstream has it, a list of one name is authorised by that name.
-		if f := x.values().Get("fieldSelector"); strings.HasPrefix(f, "metadata.name=") && !strings.ContainsAny(f[len("metadata.name="):], ",=!") {
-			named := *x
-			named.name = f[len("metadata.name="):]
-			if err := named.authorize(x.verb); err != nil {
-				x.fail(err)
-				return
-			}
-		} else if err := x.authorize(x.verb); err != nil {
-			x.fail(err)
-			return
-		}
-	} else if err := x.authorize(x.verb); err != nil {
+	var err error
+	if r.URL.RawQuery != "" && (x.verb == "list" || x.verb == "watch" || x.verb == "deletecollection") {
+		err = x.authorizeList(x.verb, x.values().Get("fieldSelector"), x.values().Get("labelSelector"))
+	} else {
+		err = x.authorize(x.verb)
+	}
+	if err != nil {
 		x.fail(err)
 		return
 	}

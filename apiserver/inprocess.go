@@ -22,6 +22,30 @@ import (
 
 // enter begins a call from this process.
 func (s *Server) enter(ctx context.Context, who user.Info, k *kinds.Kind, namespace, name, subresource, verb string) (*call, error) {
+	c, err := s.begin(ctx, who, k, namespace, name, subresource)
+	if err == nil {
+		err = c.authorize(verb)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// enterList is enter for verbs that take selectors.
+func (s *Server) enterList(ctx context.Context, who user.Info, k *kinds.Kind, namespace, verb string, opts *metav1.ListOptions) (*call, error) {
+	c, err := s.begin(ctx, who, k, namespace, "", "")
+	if err == nil {
+		err = c.authorizeList(verb, opts.FieldSelector, opts.LabelSelector)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// begin makes a call of what is asked.
+func (s *Server) begin(ctx context.Context, who user.Info, k *kinds.Kind, namespace, name, subresource string) (*call, error) {
 	c := &call{Server: s, ctx: ctx, user: who, agent: who.GetName(), warn: func(string) {}}
 	hub := k.Served[0]
 	for _, v := range k.Served {
@@ -49,9 +73,6 @@ func (s *Server) enter(ctx context.Context, who user.Info, k *kinds.Kind, namesp
 	}
 	if c.target.name != "" && c.plural == "namespaces" {
 		c.namespace = name
-	}
-	if err := c.authorize(verb); err != nil {
-		return nil, err
 	}
 	return c, nil
 }
@@ -84,7 +105,7 @@ func (s *Server) GetObject(ctx context.Context, who user.Info, k *kinds.Kind, na
 
 // ListObjects implements client.Pipeline.
 func (s *Server) ListObjects(ctx context.Context, who user.Info, k *kinds.Kind, namespace string, opts metav1.ListOptions) ([]kinds.Object, string, string, error) {
-	c, err := s.enter(ctx, who, k, namespace, "", "", "list")
+	c, err := s.enterList(ctx, who, k, namespace, "list", &opts)
 	if err != nil {
 		return nil, "", "", err
 	}
@@ -170,7 +191,7 @@ func (s *Server) DeleteObject(ctx context.Context, who user.Info, k *kinds.Kind,
 
 // DeleteObjects implements client.Pipeline.
 func (s *Server) DeleteObjects(ctx context.Context, who user.Info, k *kinds.Kind, namespace string, opts metav1.DeleteOptions, list metav1.ListOptions) error {
-	c, err := s.enter(ctx, who, k, namespace, "", "", "deletecollection")
+	c, err := s.enterList(ctx, who, k, namespace, "deletecollection", &list)
 	if err != nil {
 		return err
 	}
@@ -197,7 +218,7 @@ func (s *Server) PostObject(ctx context.Context, who user.Info, k *kinds.Kind, n
 
 // WatchObjects implements client.Pipeline.
 func (s *Server) WatchObjects(ctx context.Context, who user.Info, k *kinds.Kind, namespace string, opts metav1.ListOptions) (watch.Interface, error) {
-	c, err := s.enter(ctx, who, k, namespace, "", "", "watch")
+	c, err := s.enterList(ctx, who, k, namespace, "watch", &opts)
 	if err != nil {
 		return nil, err
 	}

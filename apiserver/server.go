@@ -72,7 +72,7 @@ func (s *Server) SetKinds(all []*kinds.Kind) error {
 	r := &routes{resources: map[resourceKey]*resource{}, kinds: map[kindKey]*resource{}, versions: map[[2]string]bool{}}
 	prefixes := map[string]*kinds.Kind{}
 	for _, k := range all {
-		if other, taken := prefixes[k.Storage.Prefix]; taken {
+		if other, taken := prefixes[k.Storage.Prefix]; taken && k.Stored() {
 			return fmt.Errorf("apiserver: %s and %s are both stored under %s", other.Kind, k.Kind, k.Storage.Prefix)
 		}
 		prefixes[k.Storage.Prefix] = k

@@ -10,7 +10,7 @@ import (
 	"github.com/tenet-run/tenet/kinds"
 )
 
-// KindSet is a list of kinds that may change while controllers run: built-in kinds, and those that CustomResourceDefinitions bring and take.
+// KindSet is a list of stored kinds that may change while controllers run: built-in kinds, and those that CustomResourceDefinitions bring and take.
 type KindSet struct {
 	mu      sync.Mutex
 	list    []*kinds.Kind
@@ -29,9 +29,9 @@ func NewKindSet(list ...*kinds.Kind) *KindSet {
 func (s *KindSet) Set(list []*kinds.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.list = slices.Clone(list)
+	s.list = slices.DeleteFunc(slices.Clone(list), func(k *kinds.Kind) bool { return !k.Stored() })
 	s.byOwner = make(map[schema.GroupKind]*kinds.Kind, len(list))
-	for _, k := range list {
+	for _, k := range s.list {
 		for _, served := range k.Served {
 			s.byOwner[schema.GroupKind{Group: served.Group, Kind: k.Kind}] = k
 		}

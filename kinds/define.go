@@ -36,6 +36,8 @@ type Definition[T Object, L runtime.Object] struct {
 
 	// StatusResets names further fields, beside spec, that a status write never owns; CopySpec keeps them.
 	StatusResets []string
+	// Answered: objects are never stored. A create is a question that the API server's handler for the kind answers; NewList may be nil.
+	Answered bool
 	// Deprecated is the warning for using this version at all.
 	Deprecated   string
 	WithoutVerbs []string
@@ -73,14 +75,16 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 	if d.Singular == "" {
 		d.Singular = lower(d.Kind)
 	}
-	if d.Prefix == "" {
+	if d.Prefix == "" && !d.Answered {
 		d.Prefix = d.Plural
+	}
+	if d.Answered {
+		d.WithoutVerbs = []string{"get", "list", "watch", "update", "patch", "delete", "deletecollection"}
 	}
 	gvk := schema.GroupVersionKind{Group: d.Group, Version: d.Version, Kind: d.Kind}
 	k := &Kind{
 		Kind: d.Kind, Plural: d.Plural, Singular: d.Singular, ShortNames: d.ShortNames, Categories: d.Categories, Namespaced: d.Namespaced,
 		New:            func() Object { return d.New() },
-		NewList:        func() runtime.Object { return d.NewList() },
 		ValidName:      d.ValidName,
 		CreateOnUpdate: d.CreateOnUpdate, UnconditionalUpdate: !d.NoUnconditionalUpdate,
 		WithoutVerbs:  d.WithoutVerbs,
@@ -116,6 +120,9 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		},
 		Validate:       func(obj Object) field.ErrorList { return nil },
 		ValidateUpdate: func(obj, old Object) field.ErrorList { return nil },
+	}
+	if d.NewList != nil {
+		k.NewList = func() runtime.Object { return d.NewList() }
 	}
 	k.Storage = Storage{Prefix: d.Prefix, GVK: gvk, Codec: Protobuf(gvk, k.New)}
 	hub := &Served{Group: d.Group, Version: d.Version, New: k.New, NewList: k.NewList, Deprecated: d.Deprecated}
@@ -194,7 +201,7 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 			panic("kinds: " + d.Kind + " has CopyStatus but no CopySpec")
 		}
 	}
-	if d.New == nil || d.NewList == nil || d.Plural == "" || reflect.TypeFor[T]().Kind() != reflect.Pointer {
+	if d.New == nil || d.NewList == nil && !d.Answered || d.Plural == "" || reflect.TypeFor[T]().Kind() != reflect.Pointer {
 		panic("kinds: incomplete definition of " + d.Kind)
 	}
 	return k

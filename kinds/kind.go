@@ -31,12 +31,12 @@ type Kind struct {
 	ShortNames, Categories []string
 	Namespaced             bool
 
-	// Storage is where and how objects of the kind rest.
+	// Storage is where and how objects of the kind rest. Without a prefix they do not: see Stored.
 	Storage Storage
 	// Served lists the versions offered to clients, preferred first; never empty. Served[0] is the hub unless said otherwise.
 	Served []*Served
 
-	// New and NewList make an empty hub object and list.
+	// New and NewList make an empty hub object and list. There is no list of what is not stored.
 	New     func() Object
 	NewList func() runtime.Object
 
@@ -152,6 +152,10 @@ func (k *Kind) ValidateChange(s *Served, obj, old Object) field.ErrorList {
 	}
 	return k.ValidateUpdate(obj, old)
 }
+
+// Stored reports whether there are objects of the kind. The others are questions (TokenReview, SubjectAccessReview): they are created and nothing else, and the
+// API server's handler for the kind answers with the object, filled in.
+func (k *Kind) Stored() bool { return k.Storage.Prefix != "" }
 
 // GVK is the kind's name in its first served version.
 func (k *Kind) GVK() schema.GroupVersionKind {

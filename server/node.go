@@ -14,7 +14,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/internal/carry"
@@ -122,7 +121,7 @@ func (n *node) run(ctx context.Context, plane *control.Control, serve func(net.L
 	if err := n.serviceAddress(serve); err != nil {
 		return err
 	}
-	api := plane.Component("system:node:"+n.cfg.Name, user.NodesGroup)
+	api := plane.Agent(n.cfg.Name)
 	recorder := client.NewRecorder(api, core.Event, "kubelet", n.cfg.Name, n.log)
 	k, err := kubelet.New(kubelet.Config{
 		Client: api, Cache: plane.Cache, Recorder: recorder, Runtime: n.runtime, NodeName: n.cfg.Name, Logger: n.log,

@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/tenet-run/tenet/apiserver/authz"
 )
 
 // NodeConfig is this machine as a node.
@@ -32,6 +34,9 @@ func (n *NodeConfig) complete() error {
 	}
 	if errs := validation.IsDNS1123Subdomain(n.Name); len(errs) > 0 {
 		return fmt.Errorf("node name %q: %s; give another with --node-name", n.Name, errs[0])
+	}
+	if bad := authz.ForbiddenNodeLabels(n.Labels); len(bad) > 0 {
+		return fmt.Errorf("a node may not give itself label %s: use kubectl label", bad[0])
 	}
 	if n.RunDir == "" {
 		n.RunDir = "/run/tenet"

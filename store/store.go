@@ -230,6 +230,9 @@ type Store interface {
 	List(q ListQuery) (*Page, error)
 	// Count is the number of objects under a prefix.
 	Count(prefix string) int
+	// Changed is a number that differs whenever something visible under a prefix has changed, before the Commit that changed it returns. Who keeps what was made
+	// of everything under a prefix asks at each use whether it still holds, for the price of a load: load first, then read. It is the caller's to read only.
+	Changed(prefix string) *atomic.Uint64
 	// Watch starts a watch. Errors: [ErrExpired], [ErrFuture].
 	Watch(q WatchQuery) (Watcher, error)
 	// Revision is the newest visible revision, Oldest the first one from which watches can still start.

@@ -140,8 +140,11 @@ func (a *Authenticator) verify(leaf *x509.Certificate, rest []*x509.Certificate,
 	}, nil
 }
 
+// ComponentsGroup is the group of Tenet's own parts. It is given in process; no certificate and no token makes anybody a member.
+const ComponentsGroup = "tenet.run:components"
+
 func authenticated(groups []string) []string {
-	groups = slices.Clone(groups)
+	groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return g == ComponentsGroup })
 	if !slices.Contains(groups, user.AllAuthenticated) {
 		groups = append(groups, user.AllAuthenticated)
 	}

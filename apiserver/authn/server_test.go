@@ -23,6 +23,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -31,6 +32,7 @@ import (
 	"github.com/tenet-run/tenet/apiserver/admission"
 	"github.com/tenet-run/tenet/apiserver/authn"
 	"github.com/tenet-run/tenet/apiserver/authz"
+	"github.com/tenet-run/tenet/apiserver/authz/policy"
 	"github.com/tenet-run/tenet/apiserver/connect"
 	"github.com/tenet-run/tenet/apiserver/discovery"
 	"github.com/tenet-run/tenet/apiserver/health"
@@ -111,13 +113,25 @@ func start(t *testing.T) *world {
 	srv, err := apiserver.New(apiserver.Config{
 		Store: st, Kinds: all.Kinds(), Connect: handlers, Extra: mux, Observe: counts.Observe,
 		Authenticator: authn.New(authn.Config{ClientCAs: keys.ClientCAs(), Tokens: tokens}),
-		Authorizer:    authz.New(),
+		Authorizer:    authz.New(st, read),
 		Admission: []admission.Plugin{
 			admission.NamespaceLifecycle(read), admission.ServiceAccount(read, st.Watch), admission.Priority(read),
 			admission.DefaultTolerationSeconds(), admission.TaintNodesByCondition(), addresses,
 		},
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	granted, err := policy.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	granted.Roles, granted.RoleBindings = nil, nil // their namespaces are not there
+	var grants []apiserver.NewObject
+	for _, c := range granted.Reconcile(srv.Peek) {
+		grants = append(grants, apiserver.NewObject{Kind: c.Kind, Object: c.Object})
+	}
+	if err := srv.CreateObjects(t.Context(), &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup}}, grants); err != nil {
 		t.Fatal(err)
 	}
 	l := httptest.NewUnstartedServer(srv)

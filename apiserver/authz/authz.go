@@ -1,57 +1,92 @@
 // Package authz says whether who asks may: the second step of the first room, declare.
 //
-// Until RBAC is there the rules are few and fixed: administrators (group system:masters) and Tenet's own components may do everything; whoever has
-// authenticated may read what describes the API (Kubernetes' role system:discovery); everybody may read health and version (system:public-info-viewer); service
-// accounts may read the documents by which tokens are checked. About all else it has no opinion, which the API server takes for no.
+// As in Kubernetes with --authorization-mode=Node,RBAC: group system:masters may do everything; node agents may do what they need for their own node and the
+// pods on it (node authorizer); everybody else may do what roles and bindings grant (RBAC). Nothing denies; what nobody allows is refused. Tenet's own parts,
+// which are in group tenet.run:components, may do everything too: that group is given in process only, see [ComponentsGroup].
+//
+// Both authorizers read the store, so a grant holds, and a revocation bites, when its write returns. RBAC keeps an index of all bindings by subject, which
+// is made anew when one of the four kinds has changed; a decision is a few map lookups and allocates nothing.
 package authz
 
 import (
 	"context"
 	"slices"
-	"strings"
 
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/tenet-run/tenet/apiserver/authn"
+	"github.com/tenet-run/tenet/store"
 )
 
-// ComponentsGroup is the group of Tenet's own parts, given in-process.
-const ComponentsGroup = "tenet.run:components"
+// ComponentsGroup is the group of Tenet's own parts, given in process. Package authn takes it out of what clients claim.
+const ComponentsGroup = authn.ComponentsGroup
+
+// Authorizer decides. It may be used by many at once.
+type Authorizer struct {
+	rbac *RBAC
+	node *node
+}
 
 var (
-	masters    = []string{user.SystemPrivilegedGroup, ComponentsGroup}
-	components = []string{user.APIServerUser, user.KubeScheduler, user.KubeControllerManager}
-
-	publicPaths     = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
-	discoveryPaths  = []string{"/api", "/apis", "/openapi"}
-	tokenIssuePaths = []string{"/.well-known/openid-configuration", "/openid/v1/jwks"}
+	_ authorizer.Authorizer   = (*Authorizer)(nil)
+	_ authorizer.RuleResolver = (*Authorizer)(nil)
 )
 
-// New makes the authorizer.
-func New() authorizer.Authorizer { return authorizer.AuthorizerFunc(authorize) }
+// New makes the authorizer over a store.
+func New(s store.Store, read Reader) *Authorizer {
+	return &Authorizer{rbac: NewRBAC(s), node: newNode(read)}
+}
 
-func authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+// Authorize implements authorizer.Authorizer.
+func (z *Authorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	u := a.GetUser()
 	if u == nil {
 		return authorizer.DecisionNoOpinion, "", nil
 	}
-	groups := u.GetGroups()
-	switch {
-	case slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(masters, g) }),
-		slices.Contains(components, u.GetName()), strings.HasPrefix(u.GetName(), nodeUserPrefix):
-		return authorizer.DecisionAllow, "", nil
-	case a.IsResourceRequest() || a.GetVerb() != "get":
-		return authorizer.DecisionNoOpinion, "", nil
-	case slices.Contains(publicPaths, a.GetPath()),
-		slices.Contains(groups, user.AllAuthenticated) && describesAPI(a.GetPath()),
-		slices.Contains(groups, serviceaccount.AllServiceAccountsGroup) && slices.Contains(tokenIssuePaths, a.GetPath()):
+	if privileged(u) {
 		return authorizer.DecisionAllow, "", nil
 	}
-	return authorizer.DecisionNoOpinion, "", nil
+	decision, why, err := z.node.Authorize(ctx, a)
+	if decision != authorizer.DecisionNoOpinion || err != nil {
+		return decision, why, err
+	}
+	decision, reason, err := z.rbac.Authorize(ctx, a)
+	switch {
+	case decision != authorizer.DecisionNoOpinion || why == "":
+		return decision, reason, err
+	case reason == "":
+		return decision, why, err
+	}
+	return decision, why + "\n" + reason, err
 }
 
-const nodeUserPrefix = "system:node:"
+// ConditionsAwareAuthorize implements authorizer.Authorizer: decisions have no conditions.
+func (z *Authorizer) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attributes) authorizer.ConditionsAwareDecision {
+	return authorizer.ConditionsAwareDecisionFromParts(z.Authorize(ctx, a))
+}
 
-func describesAPI(path string) bool {
-	return slices.ContainsFunc(discoveryPaths, func(p string) bool { return path == p || strings.HasPrefix(path, p+"/") })
+// EvaluateConditions implements authorizer.Authorizer.
+func (z *Authorizer) EvaluateConditions(context.Context, authorizer.ConditionsAwareDecision, authorizer.ConditionsData) (authorizer.Decision, string, error) {
+	return authorizer.DecisionDeny, "", authorizer.ErrorConditionEvaluationNotSupported
+}
+
+// RulesFor implements authorizer.RuleResolver: what a user may do in a namespace.
+func (z *Authorizer) RulesFor(ctx context.Context, u user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	if privileged(u) {
+		return []authorizer.ResourceRuleInfo{&authorizer.DefaultResourceRuleInfo{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}},
+			[]authorizer.NonResourceRuleInfo{&authorizer.DefaultNonResourceRuleInfo{Verbs: []string{"*"}, NonResourceURLs: []string{"*"}}}, false, nil
+	}
+	resources, paths, incomplete, err := z.rbac.RulesFor(ctx, u, namespace)
+	if _, isNode := nodeOf(u); isNode {
+		return resources, paths, true, errNodeRules
+	}
+	return resources, paths, incomplete, err
+}
+
+// RBAC is the part that knows roles and bindings.
+func (z *Authorizer) RBAC() *RBAC { return z.rbac }
+
+func privileged(u user.Info) bool {
+	return slices.ContainsFunc(u.GetGroups(), func(g string) bool { return g == user.SystemPrivilegedGroup || g == ComponentsGroup })
 }

@@ -74,8 +74,10 @@ func resourceOf(k *kinds.Kind, s *kinds.Served) resource {
 	verbs := slices.DeleteFunc(slices.Clone(allVerbs), func(v string) bool { return slices.Contains(k.WithoutVerbs, v) })
 	r := resource{APIResource: metav1.APIResource{
 		Name: k.Plural, SingularName: k.Singular, Namespaced: k.Namespaced, Kind: k.Kind, Verbs: verbs, ShortNames: k.ShortNames, Categories: k.Categories,
-		StorageVersionHash: storageHash(k.Storage.GVK),
 	}}
+	if k.Stored() {
+		r.StorageVersionHash = storageHash(k.Storage.GVK)
+	}
 	for _, sub := range k.Subresources {
 		a := metav1.APIResource{Name: k.Plural + "/" + sub.Name, Namespaced: k.Namespaced, Kind: k.Kind, Verbs: slices.Sorted(slices.Values(sub.Verbs))}
 		// A log is text about the pod: the options in its query are not what is returned.

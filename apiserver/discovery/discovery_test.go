@@ -24,7 +24,7 @@ func testKinds() []*kinds.Kind {
 	scale := schema.GroupVersionKind{Group: "autoscaling", Version: "v1", Kind: "Scale"}
 	return []*kinds.Kind{
 		{Kind: "Widget", Plural: "widgets", Singular: "widget", Namespaced: true, ShortNames: []string{"wd"}, Categories: []string{"all"},
-			Storage:      kinds.Storage{GVK: schema.GroupVersionKind{Group: "zoo", Version: "v1", Kind: "Widget"}},
+			Storage:      kinds.Storage{Prefix: "widgets", GVK: schema.GroupVersionKind{Group: "zoo", Version: "v1", Kind: "Widget"}},
 			Served:       []*kinds.Served{{Group: "zoo", Version: "v1beta1"}, {Group: "zoo", Version: "v1"}},
 			Subresources: []*kinds.Subresource{{Name: "status", Verbs: []string{"patch", "get", "update"}}, {Name: "scale", Verbs: []string{"get"}, GVK: scale}}},
 		{Kind: "Pod", Plural: "pods", Singular: "pod", Namespaced: true, Served: []*kinds.Served{{Version: "v1"}}, Subresources: []*kinds.Subresource{

@@ -19,6 +19,9 @@ func (m *Metrics) SetKinds(list []*kinds.Kind) {
 				known[resourceKey{s.Group, s.Version, k.Plural, sub.Name}] = true
 			}
 		}
+		if !k.Stored() {
+			continue
+		}
 		gr := k.GroupResource()
 		stored = append(stored, storedKind{k.Storage.Prefix, gr.Group, gr.Resource, gr.String()})
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/tenet-run/tenet/controllers"
+	"github.com/tenet-run/tenet/controllers/clusterroleaggregation"
 	"github.com/tenet-run/tenet/controllers/deployment"
 	"github.com/tenet-run/tenet/controllers/garbage"
 	"github.com/tenet-run/tenet/controllers/namespace"
@@ -35,6 +36,7 @@ func Controllers(o Options) []controllers.Controller {
 		garbage.New(o.Kinds, core.Event),
 		namespace.New(o.Kinds, core.Event),
 		serviceaccount.New(),
+		clusterroleaggregation.New(),
 	}
 	if len(o.RootCA) > 0 {
 		list = append(list, serviceaccount.RootCA(o.RootCA))

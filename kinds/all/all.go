@@ -4,9 +4,12 @@ package all
 import (
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/apps"
+	"github.com/tenet-run/tenet/kinds/authentication"
+	"github.com/tenet-run/tenet/kinds/authorization"
 	"github.com/tenet-run/tenet/kinds/coordination"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/discovery"
+	"github.com/tenet-run/tenet/kinds/rbac"
 	"github.com/tenet-run/tenet/kinds/scheduling"
 )
 
@@ -31,8 +34,18 @@ func Kinds() []*kinds.Kind {
 		apps.ControllerRevision,
 		apps.Deployment,
 		apps.ReplicaSet,
+		authentication.SelfSubjectReview,
+		authentication.TokenReview,
+		authorization.LocalSubjectAccessReview,
+		authorization.SelfSubjectAccessReview,
+		authorization.SelfSubjectRulesReview,
+		authorization.SubjectAccessReview,
 		coordination.Lease,
 		discovery.EndpointSlice,
+		rbac.ClusterRole,
+		rbac.ClusterRoleBinding,
+		rbac.Role,
+		rbac.RoleBinding,
 		scheduling.PriorityClass,
 	}
 }

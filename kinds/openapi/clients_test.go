@@ -82,6 +82,9 @@ func TestExplain(t *testing.T) {
 func TestQueryParameters(t *testing.T) {
 	v := resource.NewQueryParamVerifierV3(nil, documents{t}, resource.QueryParamFieldValidation)
 	for _, k := range all.Kinds() {
+		if !k.Stored() {
+			continue // kubectl looks at PATCH, which is not offered
+		}
 		if err := v.HasSupport(k.GVK()); err != nil {
 			t.Errorf("%v: %v", k.GVK(), err)
 		}

@@ -28,6 +28,9 @@ func (c *Control) bootstrap(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := c.grant(ctx); err != nil {
+		return err
+	}
 	never := corev1.PreemptLowerPriority
 	for name, p := range map[string]struct {
 		value int32

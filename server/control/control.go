@@ -117,21 +117,24 @@ func New(cfg Config) (*Control, error) {
 	if c.edge, err = newEdge(c, kindList, tokens); err != nil {
 		return nil, err
 	}
-	handlers := connectHandlers(cfg.Nodes, read, tokens)
+	gate := authz.New(cfg.Store, read)
+	handlers := connectHandlers(cfg.Nodes, read, tokens, gate)
 	if cfg.authenticator == nil {
 		cfg.authenticator = authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens})
 	}
 	c.Server, err = apiserver.New(apiserver.Config{
 		Store: cfg.Store, Kinds: kindList, Logger: cfg.Logger,
 		Authenticator: cfg.authenticator,
-		Authorizer:    authz.New(),
+		Authorizer:    gate,
 		Admission: []admission.Plugin{
+			gate.NodeRestriction(),
 			admission.NamespaceLifecycle(read),
 			admission.ServiceAccount(read, cfg.Store.Watch),
 			admission.Priority(read),
 			admission.DefaultTolerationSeconds(),
 			admission.TaintNodesByCondition(),
 			addresses,
+			gate.Escalation(),
 		},
 		Connect: handlers,
 		Extra:   c.edge,
@@ -152,6 +155,11 @@ func (c *Control) Client(who user.Info) client.Client { return client.InProcess(
 // Component is the API as one of Tenet's own parts.
 func (c *Control) Component(name string, groups ...string) client.Client {
 	return c.Client(&user.DefaultInfo{Name: name, Groups: append(groups, authz.ComponentsGroup, user.AllAuthenticated)})
+}
+
+// Agent is the API as the agent of a node, with the rights that any node agent has.
+func (c *Control) Agent(node string) client.Client {
+	return c.Client(&user.DefaultInfo{Name: "system:node:" + node, Groups: []string{user.NodesGroup, user.AllAuthenticated}})
 }
 
 // Recorder records events in the name of a component.

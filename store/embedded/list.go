@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"sort"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/selection"
@@ -25,6 +26,19 @@ func (s *Store) Count(prefix string) int {
 		return t.live.Len()
 	}
 	return 0
+}
+
+// Changed implements [store.Store].
+func (s *Store) Changed(prefix string) *atomic.Uint64 {
+	s.view.RLock()
+	t := s.tables[prefix]
+	s.view.RUnlock()
+	if t == nil {
+		s.view.Lock()
+		t = s.table(prefix)
+		s.view.Unlock()
+	}
+	return &t.changed
 }
 
 // Prefixes implements [store.Store]; in order.

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tenet-run/tenet/internal/invariants"
@@ -15,6 +16,7 @@ type table struct {
 	indexes map[indexKey]*index
 	log     eventLog
 	last    store.Revision // of the newest change
+	changed atomic.Uint64  // moves with every change, for Store.Changed
 
 	// snapshot is a copy of live that readers use without a lock; made on demand, nil after a change.
 	snapMu   sync.Mutex
@@ -47,6 +49,7 @@ func (t *table) set(prev, next *store.Record) {
 		x.apply(prev, next)
 	}
 	t.snapshot = nil
+	t.changed.Add(1)
 }
 
 // apply takes one change into the table. view is held for writing.

@@ -379,3 +379,34 @@ func testUpdate(t *testing.T, open func() store.Store) {
 	_, err = store.Update(testContext(t), s, k, func(*store.Record) (*store.Write, error) { return nil, boom })
 	wantErr(t, err, boom)
 }
+
+// testChanged: the number of a prefix moves with each of its changes before Commit returns, and not with those of others.
+func testChanged(t *testing.T, open func() store.Store) {
+	s := open()
+	defer s.Close()
+	pods, others := s.Changed("pods"), s.Changed("configmaps")
+	if s.Changed("pods") != pods {
+		t.Fatal("two numbers for one prefix")
+	}
+	key := store.Key{Prefix: "pods", Namespace: "a", Name: "x"}
+	seen := map[uint64]bool{pods.Load(): true}
+	still := others.Load()
+	for i, w := range []store.Write{
+		{Key: key, Value: []byte("1"), Expect: store.Expect{Absent: true}}, {Key: key, Value: []byte("2")}, {Key: key, Value: []byte("3"), Volatile: true}, {Key: key, Delete: true},
+	} {
+		if _, err := s.Commit(testContext(t), w); err != nil {
+			t.Fatal(err)
+		}
+		if now := pods.Load(); seen[now] {
+			t.Errorf("write %d: the number is %d again", i, now)
+		} else {
+			seen[now] = true
+		}
+	}
+	if others.Load() != still {
+		t.Error("the number of another prefix moved")
+	}
+	if got := s.Prefixes(); len(got) != 0 {
+		t.Errorf("prefixes %v, and nothing is stored", got)
+	}
+}

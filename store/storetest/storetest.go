@@ -39,6 +39,7 @@ func Run(t *testing.T, env Env, skip ...string) {
 		{"WatchEnds", testWatchEnds},
 		{"RecordsAreShared", testShared},
 		{"Wait", testWait},
+		{"Changed", testChanged},
 		{"Restart", testRestart},
 		{"RestartResumesWatch", testRestartWatch},
 		{"Volatile", testVolatile},

@@ -170,7 +170,9 @@ func kindsOfModels(all []*kinds.Kind) map[string][]schema.GroupVersionKind {
 				continue
 			}
 			add(served.New(), gv.WithKind(k.Kind))
-			add(served.NewList(), gv.WithKind(k.Kind+"List"))
+			if served.NewList != nil {
+				add(served.NewList(), gv.WithKind(k.Kind+"List"))
+			}
 			for _, sub := range k.Subresources {
 				if sub.New != nil && !strings.HasSuffix(sub.GVK.Kind, "Options") {
 					add(sub.New(), sub.GVK)

@@ -118,7 +118,10 @@ func operations(gv schema.GroupVersion, all []*kinds.Kind) []operation {
 }
 
 func kindOperations(gv schema.GroupVersion, root string, k *kinds.Kind, served *kinds.Served) []operation {
-	model, list := ModelName(served.New()), ModelName(served.NewList())
+	model, list := ModelName(served.New()), ""
+	if served.NewList != nil {
+		list = ModelName(served.NewList())
+	}
 	gvk := gv.WithKind(k.Kind)
 	scope, collection := "", root+"/"+k.Plural
 	if k.Namespaced {
