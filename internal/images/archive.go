@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -98,10 +99,17 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Program is a layer that holds one executable.
-func Program(name string, executable []byte) []byte {
+// Program is a layer that holds one executable, and beside it what is to be mounted upon: empty files, and directories with a slash at the end.
+func Program(name string, executable []byte, mountpoints ...string) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b) // into memory, which does not fail
+	for _, m := range mountpoints {
+		h := &tar.Header{Name: m, Mode: 0o644, Typeflag: tar.TypeReg}
+		if strings.HasSuffix(m, "/") {
+			h.Mode, h.Typeflag = 0o755, tar.TypeDir
+		}
+		_ = w.WriteHeader(h)
+	}
 	_ = w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(executable))})
 	_, _ = w.Write(executable)
 	_ = w.Close()

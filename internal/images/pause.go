@@ -14,7 +14,10 @@ import (
 )
 
 // Pause is the image of pod sandboxes. It is made here, out of nothing: a machine needs no registry to run its first pod.
-const Pause = "tenet.run/pause:1"
+const Pause = "tenet.run/pause:2"
+
+// pauseMountpoints are what every sandbox has mounted. What the image had not, runc would make on the disk, for each pod.
+var pauseMountpoints = []string{"dev/", "etc/", "etc/resolv.conf", "proc/", "sys/"}
 
 // EnsurePause imports the pause image when it is missing.
 func EnsurePause(ctx context.Context, c *containerd.Client) error {
@@ -34,7 +37,7 @@ func EnsurePause(ctx context.Context, c *containerd.Client) error {
 		return err
 	}
 	var archive bytes.Buffer
-	image := Archive{Name: Pause, Layer: Program("pause", program), Config: ocispec.ImageConfig{Entrypoint: []string{"/pause"}, User: "65535:65535"}}
+	image := Archive{Name: Pause, Layer: Program("pause", program, pauseMountpoints...), Config: ocispec.ImageConfig{Entrypoint: []string{"/pause"}, User: "65535:65535"}}
 	if _, err := image.WriteTo(&archive); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -27,6 +28,12 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/tenet-run/tenet/internal/images"
+)
+
+// Plugins of containerd whose directories differ from the others'.
+const (
+	taskPlugin = "io.containerd.runtime.v2.task"
+	criPlugin  = "io.containerd.grpc.v1.cri"
 )
 
 // namespace is where CRI keeps its objects in containerd, by convention.
@@ -184,7 +191,31 @@ func makeDirs(o EmbeddedOptions) error {
 	if err := os.MkdirAll(filepath.Dir(o.Socket), 0o711); err != nil {
 		return err
 	}
+	if err := volatileSandboxes(o); err != nil {
+		return err
+	}
 	return os.MkdirAll(o.CNIConfDir, 0o755)
+}
+
+// volatileSandboxes has the files of sandboxes (hostname, hosts, resolv.conf: written anew for each) kept in State: a sandbox does not outlive
+// what a reboot loses. containerd knows one directory for them and for the containers' exit codes, which stay on the disk.
+func volatileSandboxes(o EmbeddedOptions) error {
+	target := filepath.Join(o.State, "sandboxes")
+	if err := os.MkdirAll(target, 0o700); err != nil {
+		return err
+	}
+	at := filepath.Join(o.Root, criPlugin, "sandboxes")
+	if old, err := os.Readlink(at); err == nil && old == target {
+		return nil
+	}
+	// Fails where a Tenet before this change has sandboxes that still run; they go on as they are. A link to another State is replaced.
+	if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(target, at)
 }
 
 // prependPath makes this process and its children look in dirs first.
@@ -259,8 +290,12 @@ func (d *Daemon) load(ctx context.Context) (<-chan struct{}, error) {
 }
 
 func (d *Daemon) initContext(ctx context.Context, id string) *plugin.InitContext {
+	root := filepath.Join(d.options.Root, id)
+	if id == taskPlugin { // its root is an empty working directory for each running container
+		root = filepath.Join(d.options.State, "work")
+	}
 	return plugin.NewContext(ctx, d.set, map[string]string{
-		plugins.PropertyRootDir:      filepath.Join(d.options.Root, id),
+		plugins.PropertyRootDir:      root,
 		plugins.PropertyStateDir:     filepath.Join(d.options.State, id),
 		plugins.PropertyGRPCAddress:  d.options.Socket,
 		plugins.PropertyTTRPCAddress: d.options.Socket + ".ttrpc",

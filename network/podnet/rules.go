@@ -36,7 +36,7 @@ func hostPorts(t *nftables.Table) *nftables.Set {
 	}
 }
 
-// ensureRules writes the table's rules anew, in one transaction, and leaves the host ports that the portmap plugin put into the map:
+// ensureRules writes the table's rules anew, in one transaction, and leaves the host ports that the CNI plugin put into the map:
 //
 //	map hostports { type inet_proto . inet_service . ipv4_addr : ipv4_addr . inet_service }
 //	chain dnat        { dnat to meta l4proto . th dport . ip daddr map @hostports; dnat to meta l4proto . th dport . 0.0.0.0 map @hostports }
