@@ -7,6 +7,7 @@
 #   make carried      only the carried programs: runc, its shim, the CNI plugin, kubectl
 #   make image-nginx  .cache/images/nginx.tar: docker.io/library/nginx:stable made of Debian's nginx package, for machines that reach no registry
 #   make bench        the API server beside etcd + kube-apiserver; make bench-pods: pod starts and memory. Both write docs/results/
+#   make conformance  Kubernetes' own conformance tests; writes docs/results/conformance.md
 #   make generate     files made from others: OpenAPI
 #   make install      /usr/local/bin/tenet and a systemd unit
 #   make clean        bin and .cache
@@ -27,7 +28,7 @@ PROGRAMS := runc containerd-shim-runc-v2 kubectl tenet-bridge
 ZST      := $(PROGRAMS:%=$(BLOBS)/%.zst)
 MODFILES := go.mod go.sum
 
-.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench bench-pods install FORCE
+.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench bench-pods conformance install FORCE
 .DELETE_ON_ERROR:
 
 build: carried
@@ -108,6 +109,26 @@ ci: vet lint generated test
 bench: build
 	@test/bench/peers.sh
 	@cd test/bench && $(GO) run . -tenet $(CURDIR)/bin/tenet -out $(CURDIR)/docs/results/bench.md
+
+# Kubernetes' own conformance tests. FOCUS and LISTS (names of test/conformance/lists) choose; NODE=1 starts a node too. Without any: the lists that need none.
+CONF      := .cache/conformance
+LISTS     ?= $(if $(FOCUS),,api,node-object)
+PROCS     ?= 4
+CONFRESULT ?= $(CURDIR)/docs/results/conformance.md
+
+$(CONF)/ginkgo: test/conformance/upstream/go.mod
+	@mkdir -p $(CONF)
+	@cd test/conformance/upstream && $(GO) build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ github.com/onsi/ginkgo/v2/ginkgo
+	@touch $@
+
+$(CONF)/e2e.test: test/conformance/upstream/go.mod
+	@echo "building Kubernetes' end-to-end suite, some minutes"
+	@mkdir -p $(CONF)
+	@cd test/conformance/upstream && $(GO) test -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ k8s.io/kubernetes/test/e2e
+	@touch $@
+
+conformance: build $(CONF)/ginkgo $(CONF)/e2e.test
+	@$(GO) test ./test/conformance -count=1 -timeout 3h -v -args -lists "$(LISTS)" -focus "$(FOCUS)" -procs $(PROCS) $(if $(NODE),-node) -result $(CONFRESULT)
 
 install: build
 	install -D -m 0755 bin/tenet $(DESTDIR)/usr/local/bin/tenet

@@ -23,6 +23,12 @@ func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := Root(os.Stdout, os.Stderr)
+	switch filepath.Base(args[0]) {
+	case "kube-apiserver":
+		root = kubeAPIServerCommand()
+	case "etcd":
+		root = etcdCommand()
+	}
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)
 	var exit exitCode

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tenet-run/tenet/apiserver/connect"
-	"github.com/tenet-run/tenet/apiserver/h2"
 	"github.com/tenet-run/tenet/apiserver/pki"
 	"github.com/tenet-run/tenet/server/control"
 	"github.com/tenet-run/tenet/store/embedded"
@@ -40,9 +38,6 @@ type Config struct {
 	// Ready is called once, when everything is up, with the time since Run began.
 	Ready func(elapsed time.Duration)
 }
-
-// maxStreams is how many requests a client may have on one connection: watches, mostly.
-const maxStreams = 1000
 
 // The cluster's networks.
 var (
@@ -116,18 +111,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer plane.Close()
 
-	web := &http.Server{
-		Handler: plane.Handler(), TLSConfig: keys.ServerTLS(), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	(&h2.Server{MaxStreams: maxStreams, Log: log}).Attach(web)
+	web := plane.Web(keys.ServerTLS())
 	serve := func(l net.Listener) {
-		if err := web.ServeTLS(h2.Listener{Listener: l}, "", ""); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			cancel(fmt.Errorf("API server: %w", err))
+		if err := web.ServeTLS(l); err != nil {
+			cancel(err)
 		}
 	}
 	go serve(listener)
-	defer shutdown(web, log)
+	defer web.End()
 	log.Info("API server listens", "address", listener.Addr().String(), "after", time.Since(began).Round(time.Millisecond))
 
 	planeDone := make(chan struct{})
@@ -178,16 +169,6 @@ func ended(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// shutdown lets requests end for a moment; watches and other long ones are cut.
-func shutdown(web *http.Server, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-	defer cancel()
-	if err := web.Shutdown(ctx); err != nil {
-		log.Debug("requests cut at the end", "error", err)
-		web.Close()
-	}
 }
 
 // reachable is the address by which a client on this machine reaches a listener.

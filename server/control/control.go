@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -42,6 +43,9 @@ type Config struct {
 	CA        []byte
 	ClientCAs *x509.CertPool
 	TokenKey  *ecdsa.PrivateKey
+	// TokenIssuer and TokenAudiences are what tokens name; empty: the cluster's own.
+	TokenIssuer    string
+	TokenAudiences []string
 
 	// Nodes reaches node agents, for logs, exec and their like. Nil: there are none.
 	Nodes connect.NodeDialer
@@ -55,6 +59,8 @@ type Config struct {
 
 	// WithoutControllers and WithoutScheduler leave these out.
 	WithoutControllers, WithoutScheduler bool
+	// WithoutAdmission names admission plugins that do not run.
+	WithoutAdmission []string
 
 	authenticator authenticator.Request // instead of certificates and tokens, for tests of this package
 }
@@ -94,6 +100,11 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// admission leaves out the plugins that are not wanted.
+func (c *Config) admission(all []admission.Plugin) []admission.Plugin {
+	return slices.DeleteFunc(all, func(p admission.Plugin) bool { return slices.Contains(c.WithoutAdmission, p.Name()) })
+}
+
 // New builds the control plane. Nothing runs before Run, but requests are served: until the first objects are made, /readyz says no.
 func New(cfg Config) (*Control, error) {
 	if err := cfg.complete(); err != nil {
@@ -105,7 +116,7 @@ func New(cfg Config) (*Control, error) {
 	var tokens *authn.Tokens
 	if cfg.TokenKey != nil {
 		var err error
-		if tokens, err = authn.NewTokens(authn.TokensConfig{Key: cfg.TokenKey}, read); err != nil {
+		if tokens, err = authn.NewTokens(authn.TokensConfig{Key: cfg.TokenKey, Issuer: cfg.TokenIssuer, Audiences: cfg.TokenAudiences}, read); err != nil {
 			return nil, err
 		}
 	}
@@ -126,7 +137,7 @@ func New(cfg Config) (*Control, error) {
 		Store: cfg.Store, Kinds: kindList, Logger: cfg.Logger,
 		Authenticator: cfg.authenticator,
 		Authorizer:    gate,
-		Admission: []admission.Plugin{
+		Admission: cfg.admission([]admission.Plugin{
 			gate.NodeRestriction(),
 			admission.NamespaceLifecycle(read),
 			admission.ServiceAccount(read, cfg.Store.Watch),
@@ -135,7 +146,7 @@ func New(cfg Config) (*Control, error) {
 			admission.TaintNodesByCondition(),
 			addresses,
 			gate.Escalation(),
-		},
+		}),
 		Connect: handlers,
 		Extra:   c.edge,
 		Observe: c.edge.metrics.Observe,

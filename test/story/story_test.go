@@ -44,12 +44,7 @@ func newCluster(t *testing.T) *cluster {
 	if _, err := os.Stat(bin); err != nil {
 		t.Skip("bin/tenet is not there: make build")
 	}
-	for _, c := range []string{"ip link set lo up", "ip link add v0 type veth peer name v1", "ip addr add 10.123.0.1/24 dev v0",
-		"ip link set v0 up", "ip link set v1 up", "ip route add default via 10.123.0.254"} {
-		if out, err := exec.Command("sh", "-c", c).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", c, err, out)
-		}
-	}
+	isolate.Uplink(t)
 	dir, err := os.MkdirTemp("/var/tmp", "story")
 	if err != nil {
 		t.Fatal(err)
@@ -74,8 +69,7 @@ func newCluster(t *testing.T) *cluster {
 			t.Logf("%s", out)
 		}
 		c.try("down", "--data-dir", c.data, "--run-dir", c.run)
-		out, err := exec.Command("sh", "-c", "awk '{print $5}' /proc/self/mountinfo | grep ^"+dir+" | sort -r | xargs -r -n1 umount -l; rm -rf "+dir).CombinedOutput()
-		if err != nil {
+		if out, err := isolate.UnmountBelow(dir); err != nil {
 			t.Logf("clean up %s: %v: %s", dir, err, out)
 		}
 	})
