@@ -226,10 +226,15 @@ func (c *call) invalid(name string, errs field.ErrorList) error {
 }
 
 func (c *call) warnings(obj, old kinds.Object) {
-	if c.kind.Warnings != nil {
-		for _, w := range c.kind.Warnings(obj, old) {
-			c.warn(w)
-		}
+	of := c.kind.Warnings
+	if c.sub != nil && c.sub.New == nil {
+		of = c.sub.Warnings
+	}
+	if of == nil {
+		return
+	}
+	for _, w := range of(obj, old) {
+		c.warn(w)
 	}
 }
 

@@ -23,6 +23,8 @@ type Definition[T Object, L runtime.Object] struct {
 	New                    func() T
 	NewList                func() L
 	Default                func(obj T)
+	// Restore sets what the encoding at rest leaves out, in what was read.
+	Restore func(obj T)
 
 	ValidName func(name string, prefix bool) []string // a DNS subdomain
 
@@ -53,6 +55,7 @@ type Definition[T Object, L runtime.Object] struct {
 	ValidateUpdate func(obj, old T) field.ErrorList // nil: Validate of the new object
 	ValidateStatus func(obj, old T) field.ErrorList
 	Warnings       func(obj, old T) []string // old is nil on create
+	StatusWarnings func(obj, old T) []string
 
 	CreateOnUpdate, NoUnconditionalUpdate bool
 	ReturnDeleted, OrphanByDefault        bool
@@ -125,6 +128,10 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		k.NewList = func() runtime.Object { return d.NewList() }
 	}
 	k.Storage = Storage{Prefix: d.Prefix, GVK: gvk, Codec: Protobuf(gvk, k.New)}
+	if d.Restore != nil {
+		k.Restore = func(obj Object) { d.Restore(obj.(T)) }
+		k.Storage.Codec = restoring{k.Storage.Codec, k.Restore}
+	}
 	hub := &Served{Group: d.Group, Version: d.Version, New: k.New, NewList: k.NewList, Deprecated: d.Deprecated}
 	if d.Default != nil {
 		hub.Default = func(obj Object) { d.Default(obj.(T)) }
@@ -197,6 +204,9 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 				return d.ValidateStatus(obj.(T), old.(T))
 			},
 		}}, k.Subresources...)
+		if d.StatusWarnings != nil {
+			k.Subresources[0].Warnings = func(obj, old Object) []string { return d.StatusWarnings(obj.(T), old.(T)) }
+		}
 		if d.CopySpec == nil {
 			panic("kinds: " + d.Kind + " has CopyStatus but no CopySpec")
 		}

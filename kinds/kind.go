@@ -40,6 +40,9 @@ type Kind struct {
 	New     func() Object
 	NewList func() runtime.Object
 
+	// Restore sets what the encoding at rest leaves out, in what was read: the codec calls it. May be nil.
+	Restore func(obj Object)
+
 	// ValidName checks metadata.name (or generateName, when prefix is true) and returns what is wrong with it.
 	ValidName func(name string, prefix bool) []string
 
@@ -212,6 +215,8 @@ type Subresource struct {
 	Before func(obj, old Object)
 	// Validate says what is wrong with the change; both are whole objects.
 	Validate func(obj, old Object) field.ErrorList
+	// Warnings become Warning headers of a change through here. May be nil: none. A view of another type has those of the kind.
+	Warnings func(obj, old Object) []string
 	// Resets names the fields a write through here never owns ("spec", "metadata.labels").
 	Resets []string
 

@@ -67,3 +67,17 @@ func (c protobufCodec) Decode(data []byte) (Object, error) {
 	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	return obj, nil
 }
+
+// restoring is a codec with something to do after reading.
+type restoring struct {
+	Codec
+	restore func(obj Object)
+}
+
+func (c restoring) Decode(data []byte) (Object, error) {
+	obj, err := c.Codec.Decode(data)
+	if err == nil {
+		c.restore(obj)
+	}
+	return obj, err
+}

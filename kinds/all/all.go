@@ -6,9 +6,12 @@ import (
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/authentication"
 	"github.com/tenet-run/tenet/kinds/authorization"
+	"github.com/tenet-run/tenet/kinds/autoscaling"
+	"github.com/tenet-run/tenet/kinds/batch"
 	"github.com/tenet-run/tenet/kinds/coordination"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/discovery"
+	"github.com/tenet-run/tenet/kinds/policy"
 	"github.com/tenet-run/tenet/kinds/rbac"
 	"github.com/tenet-run/tenet/kinds/scheduling"
 )
@@ -32,16 +35,22 @@ func Kinds() []*kinds.Kind {
 		core.Service,
 		core.ServiceAccount,
 		apps.ControllerRevision,
+		apps.DaemonSet,
 		apps.Deployment,
 		apps.ReplicaSet,
+		apps.StatefulSet,
 		authentication.SelfSubjectReview,
 		authentication.TokenReview,
 		authorization.LocalSubjectAccessReview,
 		authorization.SelfSubjectAccessReview,
 		authorization.SelfSubjectRulesReview,
 		authorization.SubjectAccessReview,
+		autoscaling.HorizontalPodAutoscaler,
+		batch.CronJob,
+		batch.Job,
 		coordination.Lease,
 		discovery.EndpointSlice,
+		policy.PodDisruptionBudget,
 		rbac.ClusterRole,
 		rbac.ClusterRoleBinding,
 		rbac.Role,

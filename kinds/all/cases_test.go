@@ -130,7 +130,7 @@ func (s *state) run(t *testing.T, command []string, input string) string {
 	case "create":
 		obj := s.decode(t, input)
 		if !s.kind.Stored() { // a question: it gets nothing from the server but its answer
-			return s.finish(t, obj, nil, s.kind.ValidateCreate(s.served, obj))
+			return s.finish(t, nil, obj, nil, s.kind.ValidateCreate(s.served, obj))
 		}
 		obj.SetCreationTimestamp(created)
 		obj.SetUID("0")
@@ -143,7 +143,7 @@ func (s *state) run(t *testing.T, command []string, input string) string {
 		if len(errs) == 0 {
 			errs = append(meta.ValidateCreate(obj, s.kind), s.kind.ValidateCreate(s.served, obj)...)
 		}
-		return s.finish(t, obj, nil, errs)
+		return s.finish(t, nil, obj, nil, errs)
 	case "update":
 		obj := s.decode(t, input)
 		s.keepMeta(obj)
@@ -156,7 +156,7 @@ func (s *state) run(t *testing.T, command []string, input string) string {
 		if len(errs) == 0 {
 			errs = append(meta.ValidateUpdate(obj, s.obj), s.kind.ValidateChange(s.served, obj, s.obj)...)
 		}
-		return s.finish(t, obj, s.obj, errs)
+		return s.finish(t, nil, obj, s.obj, errs)
 	case "status":
 		return s.subresource(t, "status", input)
 	case "sub":
@@ -268,7 +268,7 @@ func (s *state) subresource(t *testing.T, name, input string) string {
 		s.keepMeta(obj)
 		sub.Before(obj, s.obj)
 		s.stamp(obj, s.obj)
-		return s.finish(t, obj, s.obj, append(meta.ValidateUpdate(obj, s.obj), sub.Validate(obj, s.obj)...))
+		return s.finish(t, sub, obj, s.obj, append(meta.ValidateUpdate(obj, s.obj), sub.Validate(obj, s.obj)...))
 	}
 	if input == "" {
 		view, err := sub.Read(s.copy())
@@ -290,13 +290,17 @@ func (s *state) subresource(t *testing.T, name, input string) string {
 		return err.Error() + "\n"
 	}
 	s.kind.BeforeUpdate(obj, s.obj)
-	return s.finish(t, obj, s.obj, sub.Validate(obj, s.obj))
+	return s.finish(t, sub, obj, s.obj, sub.Validate(obj, s.obj))
 }
 
-func (s *state) finish(t *testing.T, obj, old kinds.Object, errs field.ErrorList) string {
+func (s *state) finish(t *testing.T, sub *kinds.Subresource, obj, old kinds.Object, errs field.ErrorList) string {
 	var b strings.Builder
-	if s.kind.Warnings != nil {
-		for _, w := range s.kind.Warnings(obj, old) {
+	warnings := s.kind.Warnings
+	if sub != nil && sub.New == nil {
+		warnings = sub.Warnings
+	}
+	if warnings != nil {
+		for _, w := range warnings(obj, old) {
 			fmt.Fprintf(&b, "warning: %s\n", w)
 		}
 	}

@@ -1,14 +1,9 @@
 package apps
 
 import (
-	"strconv"
-	"strings"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/tenet-run/tenet/kinds"
@@ -55,45 +50,23 @@ func validateStrategy(s *appsv1.DeploymentStrategy, fld *field.Path) field.Error
 		}
 		unavailable, surge := orZero(s.RollingUpdate.MaxUnavailable), orZero(s.RollingUpdate.MaxSurge)
 		fld := rolling.Child("maxUnavailable")
-		errs := validateIntOrPercent(unavailable, fld)
-		errs = append(errs, validateIntOrPercent(surge, rolling.Child("maxSurge"))...)
-		if bareNumber(unavailable) == 0 && bareNumber(surge) == 0 {
+		errs := kinds.ValidateIntOrPercent(unavailable, fld)
+		errs = append(errs, kinds.ValidateIntOrPercent(surge, rolling.Child("maxSurge"))...)
+		if kinds.BareNumber(unavailable) == 0 && kinds.BareNumber(surge) == 0 {
 			errs = append(errs, field.Invalid(fld, unavailable, "may not be 0 when `maxSurge` is 0"))
 		}
-		if p, ok := percent(unavailable); ok && p > 100 {
-			errs = append(errs, field.Invalid(fld, unavailable, "must not be greater than 100%"))
-		}
-		return errs
+		return append(errs, kinds.AtMostAll(unavailable, fld)...)
 	default:
 		return field.ErrorList{field.NotSupported(fld, s, []string{string(appsv1.RecreateDeploymentStrategyType), string(appsv1.RollingUpdateDeploymentStrategyType)})}
 	}
 	return nil
 }
 
-func validateIntOrPercent(v intstr.IntOrString, fld *field.Path) field.ErrorList {
-	if v.Type == intstr.Int {
-		return apivalidation.ValidateNonnegativeField(int64(v.IntValue()), fld)
+func notDecremented(count, was *int32) fieldErrors {
+	if was == nil || count != nil && *count >= *was {
+		return nil
 	}
-	var errs field.ErrorList
-	for _, msg := range validation.IsValidPercent(v.StrVal) {
-		errs = append(errs, field.Invalid(fld, v, msg))
-	}
-	return errs
-}
-
-func percent(v intstr.IntOrString) (int, bool) {
-	if v.Type != intstr.String || len(validation.IsValidPercent(v.StrVal)) > 0 {
-		return 0, false
-	}
-	n, err := strconv.Atoi(strings.TrimSuffix(v.StrVal, "%"))
-	return n, err == nil
-}
-
-func bareNumber(v intstr.IntOrString) int {
-	if p, ok := percent(v); ok {
-		return p
-	}
-	return v.IntValue()
+	return fieldErrors{field.Invalid(field.NewPath("status", "collisionCount"), orZero(count), "cannot be decremented")}
 }
 
 func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
@@ -111,8 +84,5 @@ func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	c.AtMost("readyReplicas", s.ReadyReplicas, s.Replicas, "status.replicas")
 	c.AtMost("availableReplicas", s.AvailableReplicas, s.Replicas, "status.replicas")
 	c.AtMost("availableReplicas", s.AvailableReplicas, s.ReadyReplicas, "readyReplicas")
-	if was := old.Status.CollisionCount; was != nil && (s.CollisionCount == nil || *s.CollisionCount < *was) {
-		c.Errs = append(c.Errs, field.Invalid(fld.Child("collisionCount"), orZero(s.CollisionCount), "cannot be decremented"))
-	}
-	return c.Errs
+	return append(c.Errs, notDecremented(s.CollisionCount, old.Status.CollisionCount)...)
 }

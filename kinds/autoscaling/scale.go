@@ -1,4 +1,5 @@
-// Package autoscaling holds the Scale view, through which autoscalers and kubectl scale see and change the number of replicas of any kind that has one.
+// Package autoscaling holds HorizontalPodAutoscaler, and the Scale view, through which autoscalers and kubectl scale see and change the number of replicas of any
+// kind that has one.
 package autoscaling
 
 import (

@@ -29,6 +29,7 @@ var Pod = kinds.Define(kinds.Definition[*corev1.Pod, *corev1.PodList]{
 	ValidateUpdate: podspec.ValidatePodUpdate,
 	ValidateStatus: podspec.ValidateStatus,
 	Warnings:       podWarnings,
+	StatusWarnings: podStatusWarnings,
 	ReturnDeleted:  true,
 	Grace:          podGrace,
 	Fields: map[string]func(*corev1.Pod) string{
@@ -110,7 +111,11 @@ func podWarnings(p, old *corev1.Pod) []string {
 		out = append(out, podspec.AppArmorWarnings(p)...)
 		return append(out, podspec.Warnings(p)...)
 	}
-	// Changes of the spec are made by programs, often: nobody reads warnings. Addresses are checked when status brings new ones.
+	return nil // changes of the spec are made by programs, often: nobody reads warnings
+}
+
+// podStatusWarnings look at addresses that are new.
+func podStatusWarnings(p, old *corev1.Pod) []string {
 	var out []string
 	status := field.NewPath("status")
 	for i, ip := range p.Status.PodIPs {

@@ -21,12 +21,17 @@ import (
 var ReplicationController = kinds.Define(kinds.Definition[*corev1.ReplicationController, *corev1.ReplicationControllerList]{
 	Group: "", Version: "v1", Kind: "ReplicationController", Plural: "replicationcontrollers", ShortNames: []string{"rc"}, Categories: []string{"all"},
 	Namespaced: true, Prefix: "controllers", OrphanByDefault: true,
-	New:          func() *corev1.ReplicationController { return &corev1.ReplicationController{} },
-	NewList:      func() *corev1.ReplicationControllerList { return &corev1.ReplicationControllerList{} },
-	Default:      defaultReplicationController,
-	Spec:         func(r *corev1.ReplicationController) any { return r.Spec },
-	CopyStatus:   func(dst, src *corev1.ReplicationController) { dst.Status = src.Status },
-	CopySpec:     func(dst, src *corev1.ReplicationController) { dst.Spec = src.Spec },
+	New:        func() *corev1.ReplicationController { return &corev1.ReplicationController{} },
+	NewList:    func() *corev1.ReplicationControllerList { return &corev1.ReplicationControllerList{} },
+	Default:    defaultReplicationController,
+	Spec:       func(r *corev1.ReplicationController) any { return r.Spec },
+	CopyStatus: func(dst, src *corev1.ReplicationController) { dst.Status = src.Status },
+	CopySpec: func(dst, src *corev1.ReplicationController) {
+		dst.Spec = src.Spec
+		if dst.Spec.Template != nil && len(dst.Labels) == 0 {
+			dst.Labels = maps.Clone(dst.Spec.Template.Labels)
+		}
+	},
 	BeforeCreate: func(r *corev1.ReplicationController) { dropTemplateFields(r.Spec.Template, nil) },
 	BeforeUpdate: func(r, old *corev1.ReplicationController) { dropTemplateFields(r.Spec.Template, old.Spec.Template) },
 	Validate:     func(r *corev1.ReplicationController) fieldErrors { return validateReplicationController(r, nil) },

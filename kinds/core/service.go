@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/tenet-run/tenet/kinds"
 )
@@ -34,6 +36,14 @@ var Service = kinds.Define(kinds.Definition[*corev1.Service, *corev1.ServiceList
 	ValidateUpdate: validateServiceChange,
 	ValidateStatus: validateServiceStatus,
 	Warnings:       serviceWarnings,
+	StatusWarnings: func(s, _ *corev1.Service) (out []string) {
+		for i, ingress := range s.Status.LoadBalancer.Ingress {
+			if ingress.IP != "" {
+				out = append(out, validation.GetWarningsForIP(field.NewPath("status", "loadBalancer", "ingress").Index(i), ingress.IP)...)
+			}
+		}
+		return out
+	},
 	Fields: map[string]func(*corev1.Service) string{
 		"spec.clusterIP": func(s *corev1.Service) string { return s.Spec.ClusterIP },
 		"spec.type":      func(s *corev1.Service) string { return string(s.Spec.Type) },

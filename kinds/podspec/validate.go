@@ -29,15 +29,29 @@ func ValidateTemplateUpdate(t, old *corev1.PodTemplateSpec, fld *field.Path) fie
 		c.leniency = lenientFor(&old.Spec, old.Annotations)
 	}
 	at := fld.Child("spec")
-	c.add(kindmeta.ValidateLabels(t.Labels, fld.Child("labels")))
-	c.add(kindmeta.ValidateAnnotations(t.Annotations, fld.Child("annotations")))
-	c.annotations(fld.Child("annotations"), t.Annotations, &t.Spec)
+	c.templateMeta(fld, t)
 	c.spec(at, &t.Spec, nil)
 	c.profilesMatch(at, t.Annotations, &t.Spec)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		c.forbidden(at.Child("ephemeralContainers"), "ephemeral containers not allowed in pod template")
 	}
 	return c.errs
+}
+
+// ValidateTemplateMeta is the part of ValidateTemplateUpdate that looks at labels and annotations.
+func ValidateTemplateMeta(t, old *corev1.PodTemplateSpec, fld *field.Path) field.ErrorList {
+	var c checker
+	if old != nil {
+		c.leniency = lenientFor(&old.Spec, old.Annotations)
+	}
+	c.templateMeta(fld, t)
+	return c.errs
+}
+
+func (c *checker) templateMeta(fld *field.Path, t *corev1.PodTemplateSpec) {
+	c.add(kindmeta.ValidateLabels(t.Labels, fld.Child("labels")))
+	c.add(kindmeta.ValidateAnnotations(t.Annotations, fld.Child("annotations")))
+	c.annotations(fld.Child("annotations"), t.Annotations, &t.Spec)
 }
 
 // ValidatePod says what is wrong with a new pod, its metadata excluded but for annotations that mean something to pods.

@@ -103,6 +103,7 @@ func packages() []string {
 	set := map[string]bool{
 		"k8s.io/apimachinery/pkg/apis/meta/v1": true, "k8s.io/apimachinery/pkg/runtime": true, "k8s.io/apimachinery/pkg/version": true,
 		"k8s.io/apimachinery/pkg/util/intstr": true, "k8s.io/apimachinery/pkg/api/resource": true, "k8s.io/api/core/v1": true,
+		"k8s.io/api/scheduling/v1alpha3": true, // a Job's fields behind a gate
 	}
 	add := func(v any) { set[reflect.TypeOf(v).Elem().PkgPath()] = true }
 	for _, k := range all.Kinds() {

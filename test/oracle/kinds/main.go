@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,8 +69,9 @@ func main() {
 }
 
 var (
-	structs = regexp.MustCompile(`(value: )\{.*\}(:|$)`)
-	ages    = regexp.MustCompile(`(?m)^(Age|Last Seen|First Seen \(wide\)): .*$`)
+	structs  = regexp.MustCompile(`(value: )\{.*\}(:|$)`)
+	warnings = regexp.MustCompile(`(?m)^warning: .*\n`)
+	ages     = regexp.MustCompile(`(?m)^(Age|Last Seen|First Seen \(wide\)): .*$`)
 )
 
 // comparable takes out what is known to differ: times that run on, field names of structs, and the order of errors that follows a map's.
@@ -115,7 +117,7 @@ func (s *state) run(command []string, input, want string) (out string, ok bool) 
 		if command[1] == "scale" { // a view, compared by no strategy: what came of it is taken over
 			if strings.Contains(want, "template:") {
 				was := access(s.obj)
-				s.obj = s.decode("apiVersion: " + s.gv.String() + "\nkind: " + s.kind + "\n" + want)
+				s.obj = s.decode("apiVersion: " + s.gv.String() + "\nkind: " + s.kind + "\n" + warnings.ReplaceAllString(want, ""))
 				access(s.obj).SetName(was.GetName())
 				access(s.obj).SetUID(was.GetUID())
 				access(s.obj).SetCreationTimestamp(was.GetCreationTimestamp())
@@ -253,9 +255,20 @@ func (s *state) finish(obj runtime.Object, warnings []string, errs field.ErrorLi
 	return b.String()
 }
 
+// hub is the version that Tenet stores.
+func (s *state) hub() schema.GroupVersion {
+	switch s.kind {
+	case "Event":
+		return corev1.SchemeGroupVersion
+	case "HorizontalPodAutoscaler":
+		return autoscalingv2.SchemeGroupVersion
+	}
+	return s.gv
+}
+
 // stored is an object as it comes back from storage: with the defaults of what was wiped before it was stored.
 func (s *state) stored(obj runtime.Object) runtime.Object {
-	out, err := legacyscheme.Scheme.ConvertToVersion(obj, s.gv)
+	out, err := legacyscheme.Scheme.ConvertToVersion(obj, s.hub())
 	check(err)
 	legacyscheme.Scheme.Default(out)
 	back, err := legacyscheme.Scheme.ConvertToVersion(out, runtime.InternalGroupVersioner)
@@ -265,11 +278,7 @@ func (s *state) stored(obj runtime.Object) runtime.Object {
 
 // show prints the object as the cases do: in its hub version, without what every object gets from the server.
 func (s *state) show() string {
-	gv := s.gv
-	if s.kind == "Event" {
-		gv = corev1.SchemeGroupVersion
-	}
-	out, err := legacyscheme.Scheme.ConvertToVersion(s.obj.DeepCopyObject(), gv)
+	out, err := legacyscheme.Scheme.ConvertToVersion(s.obj.DeepCopyObject(), s.hub())
 	check(err)
 	out.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	u, err := runtime.DefaultUnstructuredConverter.ToUnstructured(out)
