@@ -137,11 +137,17 @@ func TestFieldsOfUpdatesAreThoseOfUpstream(t *testing.T) {
 					}
 					o.UpdateNoErrors(live.DeepCopyObject(), slow, manager)
 					entries, ok := o.fast.Update(live, quick, live.GetManagedFields(), manager, old == nil, time.Now())
+					// The second time it is remembered.
+					again, okAgain := o.fast.Update(live, quick, live.GetManagedFields(), manager, old == nil, time.Now())
+					if quick.SetManagedFields(again); ok != okAgain {
+						t.Fatalf("answers once %v and then %v", ok, okAgain)
+					}
+					remembered := untimed(quick)
 					asked++
 					if ok {
 						answered++
 						quick.SetManagedFields(entries)
-						if got, want := untimed(quick), untimed(slow); got != want {
+						if got, want := untimed(quick), untimed(slow); got != want || remembered != want {
 							a, _ := json.Marshal(live)
 							b, _ := json.Marshal(obj)
 							t.Fatalf("seed %d, step %d, door %q\ngot  %s\nwant %s\nold %s\nnew %s", seed, step, sub, got, want, a, b)

@@ -24,6 +24,7 @@ type Tracker struct {
 	version     string
 	subresource string
 	filter      fieldpath.Filter // of what a write through this door never owns
+	memory      memory
 }
 
 // New makes a Tracker for objects of the Go type of example. tv is any value of the kind, which knows the schema. resets are the dotted names of fields that
@@ -66,16 +67,36 @@ func New(example any, tv *typed.TypedValue, version, subresource string, resets 
 	return t, nil
 }
 
-// Compare gives the paths that are new or different in now, and those that are gone. Both objects are of the tracker's type.
+// Compare gives the paths that are new or different in now, and those that are gone. Both objects are of the tracker's type. The sets are shared.
 func (t *Tracker) Compare(old, now any) (changed, removed *fieldpath.Set, err error) {
-	w := walker{changed: &fieldpath.Set{}, removed: &fieldpath.Set{}, path: make(fieldpath.Path, 0, 16)}
-	if err := w.compare(t.root, there(reflect.ValueOf(old)), there(reflect.ValueOf(now))); err != nil {
+	o, err := t.compare(old, now)
+	if err != nil {
 		return nil, nil, err
 	}
-	if t.filter != nil {
-		w.changed, w.removed = t.filter.Filter(w.changed), t.filter.Filter(w.removed)
+	return o.changed, o.removed, nil
+}
+
+func (t *Tracker) compare(old, now any) (*outcome, error) {
+	a, b := there(reflect.ValueOf(old)), there(reflect.ValueOf(now))
+	tr := tracers.Get().(*tracer)
+	defer tracers.Put(tr)
+	tr.trace = tr.trace[:0]
+	if err := tr.compare(t.root, a, b); err != nil {
+		return nil, err
 	}
-	return w.changed, w.removed, nil
+	if o := t.memory.get(tr.trace); o != nil {
+		return o, nil
+	}
+	w := walker{changed: &fieldpath.Set{}, removed: &fieldpath.Set{}, path: make(fieldpath.Path, 0, 16)}
+	if err := w.compare(t.root, a, b); err != nil {
+		return nil, err
+	}
+	o := &outcome{changed: w.changed, removed: w.removed}
+	if t.filter != nil {
+		o.changed, o.removed = t.filter.Filter(w.changed), t.filter.Filter(w.removed)
+	}
+	t.memory.put(tr.trace, o)
+	return o, nil
 }
 
 // Update gives the managedFields of now after manager changed old into it. have are the entries before: those of the stored object, none on create. ok is
@@ -102,10 +123,11 @@ func (t *Tracker) Update(old, now any, have []metav1.ManagedFieldsEntry, manager
 	if updaters >= maxUpdaters {
 		return nil, false
 	}
-	changed, removed, err := t.Compare(old, now)
+	compared, err := t.compare(old, now)
 	if err != nil {
 		return nil, false
 	}
+	changed, removed := compared.changed, compared.removed
 	if changed.Empty() && removed.Empty() {
 		return have, true
 	}
@@ -153,9 +175,17 @@ func (t *Tracker) Update(old, now any, have []metav1.ManagedFieldsEntry, manager
 		e := metav1.ManagedFieldsEntry{
 			Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: t.version, FieldsType: "FieldsV1", Subresource: t.subresource,
 		}
-		if e.FieldsV1, err = raws(mine); err != nil {
+		var raw []byte
+		if mine == changed {
+			raw, err = compared.json()
+		} else {
+			raw, err = mine.ToJSON()
+		}
+		if err != nil {
 			return nil, false
 		}
+		e.FieldsV1 = &metav1.FieldsV1{}
+		e.FieldsV1.SetRawBytes(raw)
 		if own != nil && bytes.Equal(own.FieldsV1.GetRawBytes(), e.FieldsV1.GetRawBytes()) {
 			e.FieldsV1 = own.FieldsV1
 		}
