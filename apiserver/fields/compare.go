@@ -36,18 +36,6 @@ func there(v reflect.Value) side {
 
 func (s side) none() bool { return s.absent || s.null }
 
-// of is a struct's field.
-func (s side) of(e *value.FieldCacheEntry) side {
-	if s.none() {
-		return absent
-	}
-	f := e.GetFrom(s.v)
-	if e.CanOmit(f) {
-		return absent
-	}
-	return there(f)
-}
-
 // walker compares two objects: which paths are new or different, and which are gone.
 type walker struct {
 	path    fieldpath.Path
@@ -129,7 +117,7 @@ func (w *walker) compare(n *node, old, now side) error {
 		}
 		for i := range n.fields {
 			f := &n.fields[i]
-			a, b := old.of(f.entry), now.of(f.entry)
+			a, b := f.place.in(old), f.place.in(now)
 			if a.absent && b.absent {
 				continue
 			}
@@ -202,8 +190,7 @@ func empty(n *node, s side) bool {
 		return s.v.Len() == 0
 	}
 	for i := range n.fields {
-		e := n.fields[i].entry
-		if !e.CanOmit(e.GetFrom(s.v)) {
+		if !n.fields[i].place.in(s).absent {
 			return false
 		}
 	}
@@ -286,8 +273,9 @@ func (n *node) items(s side) ([]item, error) {
 			out[i].pe.Value = &wrapped
 		} else {
 			list := make(value.FieldList, 0, len(n.keys))
-			for _, k := range n.keys {
-				f := it.of(k.entry)
+			for j := range n.keys {
+				k := &n.keys[j]
+				f := k.place.in(it)
 				switch {
 				case !f.none():
 					v, ok := scalar(f.v)

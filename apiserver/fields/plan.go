@@ -29,13 +29,13 @@ type node struct {
 
 type structField struct {
 	name  string
-	entry *value.FieldCacheEntry
+	place place
 	node  *node // nil: not in the schema
 }
 
 type key struct {
 	name     string
-	entry    *value.FieldCacheEntry
+	place    place
 	fallback any // the default that the schema declares
 }
 
@@ -96,7 +96,7 @@ func (p *planner) fill(n *node, t reflect.Type, a schema.Atom) error {
 		}
 		n.shape = structure
 		for _, entry := range value.TypeReflectEntryOf(t).OrderedFields() {
-			f := structField{name: entry.JsonName, entry: entry}
+			f := structField{name: entry.JsonName, place: newPlace(t, entry)}
 			if declared, ok := a.Map.FindField(f.name); ok {
 				child, err := p.node(fieldType(t, f.name), declared.Type)
 				if err != nil {
@@ -158,7 +158,7 @@ func (p *planner) fill(n *node, t reflect.Type, a schema.Atom) error {
 				return fmt.Errorf("fields: %s has no field %s", elem, name)
 			}
 			declared, _ := item.Map.FindField(name)
-			n.keys = append(n.keys, key{name: name, entry: entry, fallback: declared.Default})
+			n.keys = append(n.keys, key{name: name, place: newPlace(elem, entry), fallback: declared.Default})
 		}
 		sort.Slice(n.keys, func(i, j int) bool { return n.keys[i].name < n.keys[j].name })
 		return nil

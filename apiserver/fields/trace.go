@@ -128,7 +128,7 @@ func (t *tracer) compare(n *node, old, now side) error {
 	case structure:
 		for i := range n.fields {
 			f := &n.fields[i]
-			a, b := old.of(f.entry), now.of(f.entry)
+			a, b := f.place.in(old), f.place.in(now)
 			if a.absent && b.absent {
 				continue
 			}
@@ -233,8 +233,9 @@ func (t *tracer) name(n *node, it side) error {
 		return t.scalar(it.v)
 	}
 	some := false
-	for i, k := range n.keys {
-		f := it.of(k.entry)
+	for i := range n.keys {
+		k := &n.keys[i]
+		f := k.place.in(it)
 		switch {
 		case !f.none():
 			t.trace = append(t.trace, markPart, byte(i))
