@@ -42,6 +42,7 @@ type call struct {
 // result is what a request ended with: a stored object, or anything else.
 type result struct {
 	record  *store.Record
+	source  kinds.Object   // what record was made of, when it is at hand; belongs to the call
 	object  runtime.Object // in the version to be sent, when record is nil
 	created bool
 	deleted bool

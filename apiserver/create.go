@@ -169,5 +169,5 @@ func (c *call) insert(obj kinds.Object, dryRun bool) (result, error) {
 	if errors.As(err, &conflict) {
 		return result{}, apierrors.NewAlreadyExists(c.groupResource(), obj.GetName())
 	}
-	return result{record: rec, created: true}, err
+	return result{record: rec, source: obj, created: true}, err
 }

@@ -22,6 +22,8 @@ type ownership struct {
 	*managedfields.FieldManager
 	// fast does what updates mostly need, without generic values; nil when it cannot for this kind and version.
 	fast *fields.Tracker
+	// empty is what a create is compared with; never changed.
+	empty kinds.Object
 }
 
 type ownerKey struct {
@@ -61,7 +63,7 @@ func (c *call) ownership() (*ownership, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &ownership{FieldManager: fm}
+	o := &ownership{FieldManager: fm, empty: c.kind.New()}
 	if c.served.FromHub == nil && !conv.custom() {
 		empty := c.kind.New()
 		empty.GetObjectKind().SetGroupVersionKind(c.gvk())
@@ -84,7 +86,7 @@ func (c *call) trackUpdate(old, obj kinds.Object, manager string) error {
 	}
 	created := old == nil
 	if created {
-		old = c.kind.New()
+		old = o.empty
 	}
 	if o.fast != nil {
 		have := old.GetManagedFields()
@@ -94,6 +96,9 @@ func (c *call) trackUpdate(old, obj kinds.Object, manager string) error {
 				return nil
 			}
 		}
+	}
+	if created {
+		old = c.kind.New()
 	}
 	tracked := o.UpdateNoErrors(old, obj, manager)
 	if m, ok := tracked.(kinds.Object); ok && m != obj {

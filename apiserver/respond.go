@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,8 @@ const (
 	// holdBack is how much of an answer that is not to be compressed is gathered, for its Content-Length.
 	holdBack = 32 << 10
 )
+
+var newline = []byte{'\n'}
 
 // statusGVK is the type of an answer that is no object.
 var statusGVK = schema.GroupVersionKind{Version: "v1", Kind: "Status"}
@@ -210,11 +213,27 @@ func (c *call) sendResult(w http.ResponseWriter, r *http.Request, accept accepte
 		a.Write(data)
 		return a.end()
 	}
-	data, err := c.cache.AppendObject(make([]byte, 0, 2048), c.head, out.record, 0)
+	if out.source != nil {
+		if err := c.cache.Prime(c.head, out.record, out.source); err != nil {
+			return err
+		}
+	}
+	head, rest, err := c.cache.Object(c.head, out.record)
 	if err != nil {
 		return err
 	}
-	return a.formed(data)
+	if n := len(head) + len(rest) + 1; accept.media == encode.JSON && !accept.pretty && (!a.compress || n < compressFrom) {
+		// The parts go to the connection as they are.
+		a.start(n)
+		for _, part := range [][]byte{head, rest, newline} {
+			if err := a.put(part); err != nil {
+				return err
+			}
+		}
+		a.bytes += int64(n)
+		return nil
+	}
+	return a.formed(slices.Concat(head, rest))
 }
 
 // sendList writes the records of a list.

@@ -196,7 +196,7 @@ func (c *call) tryChange(ch *change) (out result, again bool, err error) {
 	if err != nil {
 		return out, false, err
 	}
-	return result{record: next}, false, nil
+	return result{record: next, source: obj}, false, nil
 }
 
 // prepareChange keeps what may not change, counts the generation, validates and canonicalizes.

@@ -1,10 +1,13 @@
 package encode
 
 import (
+	"bytes"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tenet-run/tenet/internal/invariants"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/store"
 )
@@ -36,7 +39,8 @@ const idleTick = 30 * time.Second
 // Cache bounds the memory of encoded bodies. A body is let go when the budget is exceeded and it was not used lately, or when it was not used for
 // one to two idle ticks.
 type Cache struct {
-	budget int64
+	budget   int64
+	compiler compiler
 
 	mu    sync.Mutex
 	ring  []*Body // oldest first
@@ -59,11 +63,28 @@ const overhead = 128
 
 // body returns the JSON body of a record in a served version.
 func (c *Cache) body(k *kinds.Kind, s *kinds.Served, r *store.Record) (*Body, error) {
-	return c.derived(k, s, r, func(obj kinds.Object) (*Body, error) { return jsonBody(s, obj) })
+	return c.derived(k, s, r, nil, func(obj kinds.Object) (*Body, error) { return c.jsonBody(s, obj) })
 }
 
-// derived returns what encode makes of a record, which is kept under key.
-func (c *Cache) derived(k *kinds.Kind, key any, r *store.Record, encode func(kinds.Object) (*Body, error)) (*Body, error) {
+// Prime makes the JSON body of a record that was just written from the object that it was made of, so that nobody has to decode it first. obj belongs to the caller;
+// its resourceVersion is set.
+func (c *Cache) Prime(h *Head, r *store.Record, obj kinds.Object) error {
+	if h.custom || h.served.FromHub != nil {
+		return nil
+	}
+	obj.SetResourceVersion(strconv.FormatUint(uint64(r.Revision), 10))
+	b, err := c.derived(h.kind, h.served, r, obj, func(obj kinds.Object) (*Body, error) { return c.jsonBody(h.served, obj) })
+	if err == nil && invariants.Enabled {
+		stored, err := Fresh(h.kind, r)
+		invariants.Check(err == nil, "%s was just written: %v", r.Key, err)
+		want, err := c.jsonBody(h.served, stored)
+		invariants.Check(err == nil && bytes.Equal(want.Data, b.Data), "%s is not shown as it is stored:\n%s\n%s", r.Key, b.Data, want.Data)
+	}
+	return err
+}
+
+// derived returns what encode makes of a record, which is kept under key. source is the object that the record was made of, when it is at hand.
+func (c *Cache) derived(k *kinds.Kind, key any, r *store.Record, source kinds.Object, encode func(kinds.Object) (*Body, error)) (*Body, error) {
 	d := derive(r)
 	if b := d.find(key); b != nil {
 		if !b.used.Load() {
@@ -76,7 +97,10 @@ func (c *Cache) derived(k *kinds.Kind, key any, r *store.Record, encode func(kin
 		d.mu.Unlock()
 		return b, nil
 	}
-	obj := d.object.get()
+	obj := source
+	if obj == nil {
+		obj = d.object.get()
+	}
 	var err error
 	if obj == nil {
 		if obj, err = Fresh(k, r); err == nil {

@@ -15,12 +15,17 @@ import (
 )
 
 // jsonBody encodes a hub object, with its resourceVersion, in a served version.
-func jsonBody(s *kinds.Served, obj kinds.Object) (*Body, error) {
+func (c *Cache) jsonBody(s *kinds.Served, obj kinds.Object) (*Body, error) {
 	v, err := Convert(s, obj)
 	if err != nil {
 		return nil, err
 	}
-	data, err := Marshal(v)
+	var data []byte
+	if typed(v) {
+		data, err = c.compiler.marshal(v)
+	} else {
+		data, err = Marshal(v)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -89,13 +94,23 @@ func (c *Cache) AppendObject(dst []byte, h *Head, r *store.Record, revision stor
 	return b.appendFrom(dst, 1, revision), nil
 }
 
-// AppendItem appends a record as an item of a list: built-in kinds carry no type header there.
-func (c *Cache) AppendItem(dst []byte, h *Head, r *store.Record) ([]byte, error) {
+// Object returns a record as a whole JSON object, without newline, in two parts, one after the other; shared.
+func (c *Cache) Object(h *Head, r *store.Record) (head, rest []byte, err error) {
 	b, err := c.body(h.kind, h.served, r)
-	if err != nil {
-		return dst, err
+	if err != nil || h.custom {
+		return nil, b.data(), err
 	}
-	return append(dst, b.Data...), nil
+	if len(b.Data) == 2 { // {}
+		return h.json[:len(h.json)-1], b.Data[1:], nil
+	}
+	return h.json, b.Data[1:], nil
+}
+
+func (b *Body) data() []byte {
+	if b == nil {
+		return nil
+	}
+	return b.Data
 }
 
 // Item returns an item of a list; shared.

@@ -37,7 +37,7 @@ type hole struct {
 
 // AppendRow appends a record's table row. object gives what the row carries along, as JSON, or nil; its outcome must depend on nothing but include and version.
 func (c *Cache) AppendRow(dst []byte, rows *Rows, r *store.Record, object func(kinds.Object) ([]byte, error), now time.Time) ([]byte, error) {
-	b, err := c.derived(rows.kind, rows.key, r, func(obj kinds.Object) (*Body, error) { return rowBody(rows.table, obj, object) })
+	b, err := c.derived(rows.kind, rows.key, r, nil, func(obj kinds.Object) (*Body, error) { return rowBody(rows.table, obj, object) })
 	if err != nil {
 		return dst, err
 	}

@@ -184,8 +184,7 @@ func (t *Tracker) Update(old, now any, have []metav1.ManagedFieldsEntry, manager
 		if err != nil {
 			return nil, false
 		}
-		e.FieldsV1 = &metav1.FieldsV1{}
-		e.FieldsV1.SetRawBytes(raw)
+		e.FieldsV1 = &metav1.FieldsV1{Raw: raw} // shared with the next object that is made alike; nobody changes such bytes
 		if own != nil && bytes.Equal(own.FieldsV1.GetRawBytes(), e.FieldsV1.GetRawBytes()) {
 			e.FieldsV1 = own.FieldsV1
 		}
