@@ -6,7 +6,7 @@
 //
 //   - A shim that starts collects no garbage. After [settled] containerd's own setting (a heap of 1.4 times what is used) holds.
 //   - runc is told to collect none at all.
-//   - A shim works on one processor: it mostly waits for the kernel and for runc.
+//   - Shim and runc work on one processor each: they mostly wait, for the kernel and for each other, and threads for more cost time to make and to wake.
 //   - `runc start` is done here: see [monitor].
 package main
 
@@ -37,7 +37,14 @@ const (
 
 func main() {
 	runtime.GOMAXPROCS(1)
-	os.Setenv("GOGC", "off") // for runc, and for the shim until it sets its own
+	for name, value := range map[string]string{
+		"GOMAXPROCS": "1",   // for runc; containerd's bootstrap has set 4
+		"GOGC":       "off", // for runc, and for the shim until it sets its own
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err) // only for a name that cannot be
+		}
+	}
 	registry.Register(&plugin.Registration{
 		Type:     plugins.TTRPCPlugin,
 		ID:       "task",

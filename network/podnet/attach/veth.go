@@ -41,11 +41,11 @@ func (c *config) plug(args *skel.CmdArgs, pod netip.Addr) (veth, error) {
 		return v, fmt.Errorf("open network namespace %s: %w", args.Netns, err)
 	}
 	defer ns.Close()
-	bridge, err := net.InterfaceByName(c.Bridge)
+	bridge, err := netlink.LinkByName(c.Bridge) // net.InterfaceByName asks for all interfaces, of all pods
 	if err != nil {
 		return v, fmt.Errorf("bridge %s: %w", c.Bridge, err)
 	}
-	attrs := netlink.LinkAttrs{Name: v.host, MTU: c.MTU, TxQLen: -1, MasterIndex: bridge.Index, Flags: net.FlagUp}
+	attrs := netlink.LinkAttrs{Name: v.host, MTU: c.MTU, TxQLen: -1, MasterIndex: bridge.Attrs().Index, Flags: net.FlagUp}
 	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: args.IfName, PeerHardwareAddr: v.mac, PeerNamespace: netlink.NsFd(ns)}
 	err = netlink.LinkAdd(pair)
 	if errors.Is(err, syscall.EEXIST) { // left by an ADD that was killed
@@ -86,7 +86,7 @@ func (c *config) plug(args *skel.CmdArgs, pod netip.Addr) (veth, error) {
 // plugged reports what is missing of what plug has made.
 func (c *config) plugged(args *skel.CmdArgs, pod netip.Addr) error {
 	host := hostName(args.ContainerID, args.IfName)
-	if _, err := net.InterfaceByName(host); err != nil {
+	if _, err := netlink.LinkByName(host); err != nil {
 		return fmt.Errorf("interface %s: %w", host, err)
 	}
 	ns, err := netns.GetFromPath(args.Netns)
