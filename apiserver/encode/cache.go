@@ -73,6 +73,9 @@ func (c *Cache) Prime(h *Head, r *store.Record, obj kinds.Object) error {
 		return nil
 	}
 	obj.SetResourceVersion(strconv.FormatUint(uint64(r.Revision), 10))
+	if h.kind.Restore != nil {
+		h.kind.Restore(obj)
+	}
 	b, err := c.derived(h.kind, h.served, r, obj, func(obj kinds.Object) (*Body, error) { return c.jsonBody(h.served, obj) })
 	if err == nil && invariants.Enabled {
 		stored, err := Fresh(h.kind, r)

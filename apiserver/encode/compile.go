@@ -128,6 +128,11 @@ func generic(t reflect.Type) encoder {
 	}
 }
 
+// isMessage: some lists are protobuf messages of their own (authentication's ExtraValue); those know nil from empty.
+func isMessage(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[interface{ Unmarshal([]byte) error }]())
+}
+
 type header struct { // of a slice
 	data unsafe.Pointer
 	len  int
@@ -150,9 +155,13 @@ func (c *compiler) slice(t reflect.Type, making map[reflect.Type]*encoder) encod
 		}
 	}
 	elem, size := c.of(t.Elem(), making), t.Elem().Size()
+	own := isMessage(t)
 	return func(dst []byte, p unsafe.Pointer) ([]byte, error) {
 		h := (*header)(p)
 		if h.len == 0 {
+			if own && h.data != nil {
+				return append(dst, "[]"...), nil
+			}
 			return append(dst, "null"...), nil
 		}
 		var err error
@@ -179,7 +188,13 @@ func (c *compiler) mapping(t reflect.Type, making map[reflect.Type]*encoder) enc
 		}
 	}
 	elem := c.of(t.Elem(), making)
-	nilBytes := t.Elem().Kind() == reflect.Slice && t.Elem().Elem().Kind() == reflect.Uint8 // comes out of storage as empty
+	nothing := "" // what nil is when it comes out of storage, where a map has no nil bytes and messages
+	switch {
+	case t.Elem().Kind() == reflect.Slice && t.Elem().Elem().Kind() == reflect.Uint8:
+		nothing = `""`
+	case t.Elem().Kind() == reflect.Slice && isMessage(t.Elem()):
+		nothing = "[]"
+	}
 	return func(dst []byte, p unsafe.Pointer) ([]byte, error) {
 		m := reflect.NewAt(t, p).Elem()
 		if m.Len() == 0 {
@@ -204,8 +219,8 @@ func (c *compiler) mapping(t reflect.Type, making map[reflect.Type]*encoder) enc
 				dst = append(dst, ',')
 			}
 			dst = append(appendString(dst, members[i].key), ':')
-			if nilBytes && members[i].value.IsNil() {
-				dst = append(dst, `""`...)
+			if nothing != "" && members[i].value.IsNil() {
+				dst = append(dst, nothing...)
 				continue
 			}
 			if dst, err = elem(dst, members[i].value.Addr().UnsafePointer()); err != nil {

@@ -69,7 +69,12 @@ func upstreamJSON(t testing.TB, obj any) []byte {
 func same(t *testing.T, what string, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s\ngot  %q\nwant %q", what, got, want)
+		at := 0
+		for at < len(got) && at < len(want) && got[at] == want[at] {
+			at++
+		}
+		from := max(0, at-100)
+		t.Errorf("%s, from byte %d on\ngot  %q\nwant %q", what, at, got[from:min(len(got), at+200)], want[from:min(len(want), at+200)])
 	}
 }
 
