@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/kinds/admissionregistration"
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/authentication"
 	"github.com/tenet-run/tenet/kinds/authorization"
@@ -34,6 +35,12 @@ func Kinds() []*kinds.Kind {
 		core.Secret,
 		core.Service,
 		core.ServiceAccount,
+		admissionregistration.MutatingAdmissionPolicy,
+		admissionregistration.MutatingAdmissionPolicyBinding,
+		admissionregistration.MutatingWebhookConfiguration,
+		admissionregistration.ValidatingAdmissionPolicy,
+		admissionregistration.ValidatingAdmissionPolicyBinding,
+		admissionregistration.ValidatingWebhookConfiguration,
 		apps.ControllerRevision,
 		apps.DaemonSet,
 		apps.Deployment,

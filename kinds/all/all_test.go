@@ -258,7 +258,8 @@ func TestGenerationCountsSpec(t *testing.T) {
 		want := int64(0)
 		switch k.Kind {
 		case "Pod", "PodTemplate", "ReplicationController", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet", "CronJob", "Job", "EndpointSlice",
-			"PodDisruptionBudget", "PriorityClass":
+			"PodDisruptionBudget", "PriorityClass", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "MutatingWebhookConfiguration",
+			"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration":
 			want = 1
 		}
 		if got := obj.GetGeneration(); got != want {
