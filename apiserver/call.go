@@ -210,6 +210,18 @@ func (c *call) allow(r *admission.Request) error {
 	return nil
 }
 
+// complete runs what comes after all checks, just before the write.
+func (c *call) complete(r *admission.Request) error {
+	for _, p := range c.cfg.Admission {
+		if f, ok := p.(admission.Completer); ok {
+			if err := f.Complete(c.ctx, r); err != nil {
+				return c.refused(r, err)
+			}
+		}
+	}
+	return nil
+}
+
 // refused makes an API error of what an admission plugin said.
 func (c *call) refused(r *admission.Request, err error) error {
 	if _, ok := err.(apierrors.APIStatus); ok {

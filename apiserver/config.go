@@ -15,10 +15,14 @@ import (
 	"github.com/tenet-run/tenet/store"
 )
 
-// Config is everything a Server is made of. Store and Kinds are required.
+// Config is everything a Server is made of. Store, and Kinds or Live are required.
 type Config struct {
 	Store store.Store
+	// Live is what is served, which may change while the server runs. Nil: Kinds, which do not change.
+	Live  *kinds.Set
 	Kinds []*kinds.Kind
+	// Committed is called, by storage prefix, after each write of an object under the prefix and before the writer is answered. It must not write itself.
+	Committed map[string]func(key store.Key)
 
 	// Authenticator says who asks. Nil: everybody is system:anonymous.
 	Authenticator authenticator.Request

@@ -118,9 +118,7 @@ func (c *call) ready(obj kinds.Object, r *admission.Request) error {
 	if err := ensureNamespace(obj, c.scope()); err != nil {
 		return err
 	}
-	if c.kind.BeforeCreate != nil {
-		c.kind.BeforeCreate(obj)
-	}
+	c.kind.PrepareCreate(c.served, obj)
 	if c.kind.Stamp != nil {
 		c.kind.Stamp(obj, nil, c.stamp())
 	}
@@ -142,7 +140,7 @@ func (c *call) ready(obj kinds.Object, r *admission.Request) error {
 		return errRevisionOnCreate
 	}
 	obj.SetResourceVersion("")
-	return nil
+	return c.complete(r)
 }
 
 func (c *call) insert(obj kinds.Object, dryRun bool) (result, error) {

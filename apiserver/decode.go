@@ -96,6 +96,7 @@ func (p *payload) unmarshal(obj runtime.Object) (header *schema.GroupVersionKind
 	into := any(obj)
 	loose, custom := obj.(*unstructured.Unstructured)
 	if custom {
+		loose.Object = map[string]any{} // what was sent says what it is
 		into = &loose.Object
 	}
 	var more []error
@@ -161,7 +162,9 @@ func (c *call) decodeInto(p *payload, want schema.GroupVersionKind, obj runtime.
 			header.Group, header.Version = have.Group, have.Version
 		}
 	}
+	var sent schema.GroupVersionKind
 	if header != nil {
+		sent = *header
 		if header.Kind == "" {
 			header.Kind = want.Kind
 		}
@@ -183,6 +186,19 @@ func (c *call) decodeInto(p *payload, want schema.GroupVersionKind, obj runtime.
 			return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", header.GroupVersion(), want.GroupVersion()))
 		}
 	}
+	missing := header != nil && (sent.Kind == "" || sent.Version == "")
+	u, loose := obj.(*unstructured.Unstructured)
+	if err == nil && loose && c.served.Coerce != nil {
+		if missing && sent.Kind == "" && p.validation == metav1.FieldValidationIgnore {
+			return cannot(runtime.NewMissingKindErr(string(p.data)))
+		}
+		var unknown []string
+		if unknown, err = c.served.Coerce(u, p.validation != metav1.FieldValidationIgnore); err == nil {
+			for _, path := range unknown {
+				strict = append(strict, fmt.Errorf(`unknown field "%s"`, path))
+			}
+		}
+	}
 	if err != nil {
 		return cannot(err)
 	}
@@ -192,17 +208,20 @@ func (c *call) decodeInto(p *payload, want schema.GroupVersionKind, obj runtime.
 		}
 		c.strictWarnings(strict)
 	}
+	if loose && missing {
+		return nil // what was not sent is asked for by validation
+	}
 	obj.GetObjectKind().SetGroupVersionKind(want)
 	return nil
 }
 
 // checkHeader says why something of one type cannot be taken for another; nil when only the version differs.
 func (c *call) checkHeader(have, want schema.GroupVersionKind) error {
-	res := c.routes.Load().kinds[kindKey{have.Group, have.Version, have.Kind}]
-	if res == nil && (have.Kind != want.Kind || c.sub == nil) {
+	res := c.live.Kind(have)
+	if res.Kind == nil && (have.Kind != want.Kind || c.sub == nil) {
 		return runtime.NewNotRegisteredErrForKind("pkg/api/legacyscheme/scheme.go:30", have)
 	}
-	if res != nil && res.kind != c.kind {
+	if res.Kind != nil && res.Kind != c.kind {
 		group := want.Group
 		if group == "" {
 			group = "core"

@@ -37,6 +37,11 @@ func (c *call) deleteCollection(opts *metav1.DeleteOptions, list *listQuery) ([]
 			}
 			err = nil
 		}
+		if err == nil {
+			for _, w := range batch {
+				c.committed(w.Key)
+			}
+		}
 		batch, size = batch[:0], 0
 		return err
 	}

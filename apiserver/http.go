@@ -207,7 +207,7 @@ func (x *exchange) serve() {
 	if !x.identify() {
 		return
 	}
-	x.target = x.routes.Load().find(r.URL.Path)
+	x.target = x.find(r.URL.Path)
 	watching := x.isResource && r.Method == http.MethodGet && wantsWatch(r.URL.RawQuery, x.values().Get)
 	if !x.isResource {
 		x.extra(&authorizer.AttributesRecord{User: x.user, Verb: strings.ToLower(r.Method), Path: r.URL.Path})
@@ -244,7 +244,7 @@ func (x *exchange) serve() {
 		x.connect()
 		return
 	}
-	accept, err := negotiate(r, (converter{kind: x.kind}).custom())
+	accept, err := negotiate(r, x.kind.Custom())
 	if err != nil {
 		x.fail(err)
 		return

@@ -47,12 +47,20 @@ func (s *Server) enterList(ctx context.Context, who user.Info, k *kinds.Kind, na
 // begin makes a call of what is asked.
 func (s *Server) begin(ctx context.Context, who user.Info, k *kinds.Kind, namespace, name, subresource string) (*call, error) {
 	c := &call{Server: s, ctx: ctx, user: who, agent: who.GetName(), warn: func(string) {}}
-	hub := k.Served[0]
-	for _, v := range k.Served {
-		if v.ToHub == nil && v.FromHub == nil {
-			hub = v
-			break
+	if k.Custom() {
+		// Callers may hold a kind whose definition has changed since.
+		if now := s.live.At(k.Storage.Prefix); now != nil {
+			k = now
 		}
+	}
+	hub := k.Hub
+	for _, v := range k.Served {
+		if hub == nil && v.ToHub == nil && v.FromHub == nil {
+			hub = v
+		}
+	}
+	if hub == nil {
+		hub = k.Served[0]
 	}
 	c.target = target{
 		resource: &resource{kind: k, served: hub}, isResource: true, group: hub.Group, version: hub.Version, plural: k.Plural,
@@ -61,13 +69,13 @@ func (s *Server) begin(ctx context.Context, who user.Info, k *kinds.Kind, namesp
 	if !k.Namespaced {
 		c.namespace = ""
 	}
-	if known := s.routes.Load().resources[resourceKey{hub.Group, hub.Version, k.Plural}]; known != nil && known.kind == k {
+	if known := s.fixed[resourceKey{hub.Group, hub.Version, k.Plural}]; known != nil && known.kind == k {
 		c.resource = known
 	} else {
 		c.resource.head = encode.NewHead(k, hub)
 	}
 	if subresource != "" {
-		if c.sub = k.Subresource(subresource); c.sub == nil {
+		if c.sub = k.SubresourceOf(hub, subresource); c.sub == nil {
 			return nil, apierrors.NewNotFound(c.groupResource(), name+"/"+subresource)
 		}
 	}

@@ -55,16 +55,16 @@ func (c *call) ownership() (*ownership, error) {
 		}
 	}
 	conv := converter{kind: c.kind}
-	build, types := managedfields.NewDefaultFieldManager, c.cfg.Types
-	if conv.custom() {
-		build = managedfields.NewDefaultCRDFieldManager
+	build, types, hub := managedfields.NewDefaultFieldManager, c.cfg.Types, hubVersion(c.served)
+	if c.kind.Custom() {
+		build, types, hub = managedfields.NewDefaultCRDFieldManager, c.kind.Types, c.kind.Storage.GVK.GroupVersion()
 	}
-	fm, err := build(types, conv, conv, conv, c.gvk(), hubVersion(c.served), c.subresource, filters)
+	fm, err := build(types, conv, conv, conv, c.gvk(), hub, c.subresource, filters)
 	if err != nil {
 		return nil, err
 	}
 	o := &ownership{FieldManager: fm, empty: c.kind.New()}
-	if c.served.FromHub == nil && !conv.custom() {
+	if c.served.FromHub == nil && !c.kind.Custom() {
 		empty := c.kind.New()
 		empty.GetObjectKind().SetGroupVersionKind(c.gvk())
 		if tv, err := types.ObjectToTyped(empty); err == nil {
@@ -142,8 +142,7 @@ var (
 )
 
 func (v converter) custom() bool {
-	_, custom := v.kind.New().(runtime.Unstructured)
-	return custom
+	return v.kind.Custom()
 }
 
 func (v converter) served(gvk schema.GroupVersionKind) (*kinds.Served, error) {
@@ -195,7 +194,7 @@ func (v converter) ConvertToVersion(in runtime.Object, to runtime.GroupVersioner
 			hub.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 		}
 	}
-	if gv.Version == runtime.APIVersionInternal {
+	if gv.Version == runtime.APIVersionInternal || v.custom() && gv == v.kind.Storage.GVK.GroupVersion() {
 		return hub, nil
 	}
 	s, err := v.served(gv.WithKind(v.kind.Kind))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,7 +36,7 @@ func trackingServer(t testing.TB) *Server {
 
 func callOn(s *Server, k *kinds.Kind, sub string) *call {
 	c := &call{Server: s, warn: func(string) {}}
-	c.resource = s.routes.Load().resources[resourceKey{k.Served[0].Group, k.Served[0].Version, k.Plural}]
+	c.resource = s.serving(k.Served[0].Group, k.Served[0].Version, k.Plural)
 	c.subresource = sub
 	if sub != "" {
 		c.sub = k.Subresource(sub)
@@ -54,6 +55,14 @@ func filler(seed int64) *randfill.Filler {
 		func(i *metav1.Time, c randfill.Continue) { *i = metav1.Unix(c.Int63n(1e9), 0) },
 		func(i *metav1.MicroTime, c randfill.Continue) { *i = metav1.NewMicroTime(time.Unix(c.Int63n(1e9), 0)) },
 		func(r *runtime.RawExtension, c randfill.Continue) { r.Raw = []byte(fmt.Sprintf(`{"n":%d}`, c.Intn(3))) },
+		func(j *apiextensionsv1.JSON, c randfill.Continue) { j.Raw = []byte(fmt.Sprintf(`{"n":%d}`, c.Intn(3))) },
+		func(s *apiextensionsv1.JSONSchemaProps, c randfill.Continue) { // schemas contain schemas
+			c.Fill(&s.Type)
+			c.Fill(&s.Enum)
+			if c.Bool() {
+				s.Properties = map[string]apiextensionsv1.JSONSchemaProps{c.String(8): {Type: c.String(8), Nullable: true}}
+			}
+		},
 		func(m *metav1.FieldsV1, c randfill.Continue) {},
 		func(m *[]metav1.ManagedFieldsEntry, c randfill.Continue) {},
 		func(m *metav1.TypeMeta, c randfill.Continue) {},

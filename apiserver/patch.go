@@ -29,7 +29,7 @@ const maxPatchOperations = 10000
 // patchTypes that a kind accepts: custom objects have no strategic merge.
 func (c *call) patchTypes() []string {
 	types := []string{string(types.JSONPatchType), string(types.MergePatchType)}
-	if !(converter{kind: c.kind}).custom() {
+	if !c.kind.Custom() {
 		types = append(types, string(strategic))
 	}
 	return append(types, string(apply))

@@ -4,19 +4,25 @@ import (
 	"net/http"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/tenet-run/tenet/apiserver/encode"
 	"github.com/tenet-run/tenet/kinds"
 )
 
-// routes finds a kind by what stands in a URL. It is replaced as a whole when kinds change.
-type routes struct {
-	resources map[resourceKey]*resource
-	kinds     map[kindKey]*resource
-	versions  map[[2]string]bool
-}
-
 type resourceKey struct{ group, version, plural string }
-type kindKey struct{ group, version, kind string }
+
+// serving finds what is served under a name, or nil.
+func (s *Server) serving(group, version, plural string) *resource {
+	if r := s.fixed[resourceKey{group, version, plural}]; r != nil {
+		return r
+	}
+	d := s.live.Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: plural})
+	if d.Kind == nil {
+		return nil
+	}
+	return &resource{kind: d.Kind, served: d.Served, head: encode.NewHead(d.Kind, d.Served)}
+}
 
 // resource is a kind in one served version.
 type resource struct {
@@ -37,7 +43,7 @@ type target struct {
 }
 
 // find takes a URL path apart. It never fails: unknown things give a target without resource.
-func (r *routes) find(path string) target {
+func (s *Server) find(path string) target {
 	var t target
 	rest, ok := strings.CutPrefix(path, "/api/")
 	if ok {
@@ -59,7 +65,7 @@ func (r *routes) find(path string) target {
 		ns, inner, _ := strings.Cut(tail, "/")
 		t.namespace = ns
 		word, _, _ := strings.Cut(inner, "/")
-		self := r.resources[resourceKey{t.group, t.version, "namespaces"}]
+		self := s.serving(t.group, t.version, "namespaces")
 		if inner == "" || self != nil && self.kind.Subresource(word) != nil {
 			t.plural, t.name = "namespaces", ns
 			tail = inner
@@ -75,10 +81,10 @@ func (r *routes) find(path string) target {
 		t.name, tail, _ = strings.Cut(tail, "/")
 	}
 	t.subresource, t.path, _ = strings.Cut(tail, "/")
-	t.resource = r.resources[resourceKey{t.group, t.version, t.plural}]
+	t.resource = s.serving(t.group, t.version, t.plural)
 	if t.resource != nil {
 		if t.subresource != "" {
-			t.sub = t.kind.Subresource(t.subresource)
+			t.sub = t.kind.SubresourceOf(t.served, t.subresource)
 			if t.sub == nil || t.path != "" && !t.sub.Connect {
 				t.resource = nil
 			}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
+	"github.com/tenet-run/tenet/apiserver/encode"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/store"
 )
@@ -44,6 +45,10 @@ func selector(k *kinds.Kind, s *kinds.Served, labelSelector, fieldSelector, name
 			return nil, apierrors.NewBadRequest(err.Error())
 		}
 		for _, r := range f.Requirements() {
+			if read := s.Selectable[r.Field]; read != nil {
+				sel.Also, empty = alsoField(k, sel.Also, read, r.Value, r.Operator != selection.NotEquals), false
+				continue
+			}
 			label, err := fieldLabel(k, s, r.Field)
 			if err != nil {
 				return nil, apierrors.NewBadRequest(err.Error())
@@ -71,6 +76,17 @@ func selector(k *kinds.Kind, s *kinds.Served, labelSelector, fieldSelector, name
 	return &sel, nil
 }
 
+// alsoField is a condition, beside others, on a field that only the object itself has.
+func alsoField(k *kinds.Kind, also func(*store.Record) bool, read func(kinds.Object) string, value string, equal bool) func(*store.Record) bool {
+	return func(r *store.Record) bool {
+		if also != nil && !also(r) {
+			return false
+		}
+		obj, err := encode.Object(k, r)
+		return err == nil && (read(obj) == value) == equal
+	}
+}
+
 // fieldLabel is the kind's name of a selectable field as a served version names it.
 func fieldLabel(k *kinds.Kind, s *kinds.Served, label string) (string, error) {
 	if label == "metadata.name" || label == "metadata.namespace" {
@@ -81,6 +97,9 @@ func fieldLabel(k *kinds.Kind, s *kinds.Served, label string) (string, error) {
 	}
 	if _, ok := k.Fields[label]; ok && s.Fields == nil {
 		return label, nil
+	}
+	if k.Custom() {
+		return "", fmt.Errorf("field label not supported: %s", label)
 	}
 	if len(k.Fields) == 0 {
 		return "", fmt.Errorf("%q is not a known field selector: only %q, %q", label, "metadata.name", "metadata.namespace")

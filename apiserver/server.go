@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -23,7 +22,8 @@ type Server struct {
 	log    *slog.Logger
 	now    func() time.Time
 	cache  *encode.Cache
-	routes atomic.Pointer[routes]
+	live   *kinds.Set
+	fixed  map[resourceKey]*resource // kinds that were there from the start
 	tokens continueTokens
 
 	owners sync.Map // of ownerKey to *ownership
@@ -61,35 +61,23 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.stop, s.stopped = context.WithCancel(context.Background())
 	s.tokens.start(s.now())
-	if err := s.SetKinds(cfg.Kinds); err != nil {
-		return nil, err
+	if s.live = cfg.Live; s.live == nil {
+		s.live = kinds.NewSet(cfg.Kinds...)
+	}
+	s.fixed = map[resourceKey]*resource{}
+	for _, k := range s.live.List() {
+		if k.Custom() {
+			continue
+		}
+		for _, v := range k.Served {
+			s.fixed[resourceKey{v.Group, v.Version, k.Plural}] = &resource{kind: k, served: v, head: encode.NewHead(k, v)}
+		}
 	}
 	return s, nil
 }
 
-// SetKinds replaces the kinds that are served. Requests under way keep the old ones.
-func (s *Server) SetKinds(all []*kinds.Kind) error {
-	r := &routes{resources: map[resourceKey]*resource{}, kinds: map[kindKey]*resource{}, versions: map[[2]string]bool{}}
-	prefixes := map[string]*kinds.Kind{}
-	for _, k := range all {
-		if other, taken := prefixes[k.Storage.Prefix]; taken && k.Stored() {
-			return fmt.Errorf("apiserver: %s and %s are both stored under %s", other.Kind, k.Kind, k.Storage.Prefix)
-		}
-		prefixes[k.Storage.Prefix] = k
-		for _, v := range k.Served {
-			key := resourceKey{v.Group, v.Version, k.Plural}
-			if r.resources[key] != nil {
-				return fmt.Errorf("apiserver: %s is served twice in %s", k.Plural, v.GroupVersion())
-			}
-			res := &resource{kind: k, served: v, head: encode.NewHead(k, v)}
-			r.resources[key] = res
-			r.kinds[kindKey{v.Group, v.Version, k.Kind}] = res
-			r.versions[[2]string{v.Group, v.Version}] = true
-		}
-	}
-	s.routes.Store(r)
-	return nil
-}
+// Kinds is what is served now.
+func (s *Server) Kinds() *kinds.Set { return s.live }
 
 // Close ends all watches and lets go of cached bytes. Requests under way end by themselves.
 func (s *Server) Close() {

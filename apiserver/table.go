@@ -38,7 +38,7 @@ type tabler struct {
 }
 
 func (c *call) tabler(r *http.Request, accept accepted) (*tabler, error) {
-	t := &tabler{call: c, table: c.kind.Table, version: accept.as.Version, include: metav1.IncludeMetadata, now: c.now()}
+	t := &tabler{call: c, table: c.kind.TableOf(c.served), version: accept.as.Version, include: metav1.IncludeMetadata, now: c.now()}
 	if t.table == nil {
 		t.table = plainTable
 	}

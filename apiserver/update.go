@@ -144,7 +144,11 @@ func (c *call) tryChange(ch *change) (out result, again bool, err error) {
 	if err := c.prepareChange(obj, old, ch.fixed); err != nil {
 		return out, false, err
 	}
+	r.Object = obj
 	if err := c.allow(r); err != nil {
+		return out, false, err
+	}
+	if err := c.complete(r); err != nil {
 		return out, false, err
 	}
 	if c.emptied(obj, old) {
@@ -217,8 +221,8 @@ func (c *call) prepareChange(obj, old kinds.Object, fixed bool) error {
 		if c.sub.Before != nil {
 			c.sub.Before(obj, old)
 		}
-	case c.kind.BeforeUpdate != nil:
-		c.kind.BeforeUpdate(obj, old)
+	default:
+		c.kind.PrepareUpdate(c.served, obj, old)
 	}
 	if c.kind.Stamp != nil {
 		c.kind.Stamp(obj, old, c.stamp())

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/tenet-run/tenet/apiserver/encode"
 	"github.com/tenet-run/tenet/store"
 )
 
@@ -131,8 +132,22 @@ func (s *stream) run(ctx context.Context, out sink) error {
 		return err
 	}
 	var last time.Time // of a write
+	next, stop := ctx, func() {}
+	if s.kind.Custom() {
+		next, stop = s.untilChanged(ctx)
+	}
+	defer func() { stop() }()
 	for {
-		events, err := s.watcher.Next(ctx)
+		events, err := s.watcher.Next(next)
+		if err != nil && next.Err() != nil && ctx.Err() == nil {
+			// The definition has changed, and everything from before was delivered.
+			if !s.follow() {
+				return errNotServed
+			}
+			stop()
+			next, stop = s.untilChanged(ctx)
+			continue
+		}
 		if err != nil {
 			if errors.Is(err, store.ErrExpired) {
 				gone := expired("too old resource version: the watcher fell too far behind")
@@ -170,6 +185,36 @@ func (s *stream) run(ctx context.Context, out sink) error {
 			last = now
 		}
 	}
+}
+
+var errNotServed = errors.New("the resource is no longer served")
+
+// untilChanged is a context that ends when the definition of the stream's kind changes.
+func (s *stream) untilChanged(ctx context.Context) (context.Context, func()) {
+	next, cancel := context.WithCancel(ctx)
+	stop := s.live.OnChange(s.kind.Storage.Prefix, cancel)
+	if now := s.live.At(s.kind.Storage.Prefix); now != s.kind {
+		cancel() // it changed before
+	}
+	return next, func() { stop(); cancel() }
+}
+
+// follow goes over to the changed definition. false: what is watched is no longer served.
+func (s *stream) follow() bool {
+	now := s.serving(s.group, s.version, s.plural)
+	if now == nil {
+		// In process, the hub version need not be among those served.
+		k := s.live.At(s.kind.Storage.Prefix)
+		if k == nil || k.Hub == nil || k.Hub.GroupVersion() != s.served.GroupVersion() {
+			return false
+		}
+		now = &resource{kind: k, served: k.Hub, head: encode.NewHead(k, k.Hub)}
+	}
+	if now.kind.Storage.Prefix != s.kind.Storage.Prefix || now.kind.Namespaced != s.kind.Namespaced || now.kind.Kind != s.kind.Kind {
+		return false
+	}
+	s.resource = now
+	return true
 }
 
 // pause is how long a busy watch gathers before it writes again. Each write costs the same whether it carries one event or twenty, and with many watchers these costs

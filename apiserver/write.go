@@ -56,10 +56,18 @@ func (c *call) commit(w store.Write) (*store.Record, error) {
 		}
 		return nil, err
 	}
+	c.committed(w.Key)
 	if len(records) == 0 {
 		return nil, nil
 	}
 	return records[0], nil
+}
+
+// committed tells those who must know of a write before its writer does.
+func (s *Server) committed(key store.Key) {
+	if f := s.cfg.Committed[key.Prefix]; f != nil {
+		f(key)
+	}
 }
 
 // tooLarge has the text that clients know from etcd.

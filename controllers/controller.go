@@ -70,7 +70,7 @@ func KeyOf(obj kinds.Object) Key { return Key{Namespace: obj.GetNamespace(), Nam
 type Input struct {
 	// Kind is what is followed, or Kinds when that is a list that may change while the engine runs.
 	Kind  *kinds.Kind
-	Kinds *KindSet
+	Kinds *kinds.Set
 	// Except are kinds in Kinds that are not followed.
 	Except []*kinds.Kind
 	// Keys names the keys to plan because of a change. It is as pure as Plan, and quick: it is called for every change, in order. Nil: the kind is only read.
@@ -134,7 +134,7 @@ func OwnedBy(owner *kinds.Kind) func(Reader, *kinds.Kind, client.Change) []Key {
 
 func controllerOf(obj kinds.Object, owner *kinds.Kind) string {
 	for _, ref := range obj.GetOwnerReferences() {
-		if ref.Controller != nil && *ref.Controller && IsKind(owner, ref.APIVersion, ref.Kind) {
+		if ref.Controller != nil && *ref.Controller && kinds.IsKind(owner, ref.APIVersion, ref.Kind) {
 			return ref.Name
 		}
 	}

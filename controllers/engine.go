@@ -86,7 +86,7 @@ func (e *engine) refresh(ctx context.Context) []*feed {
 			}
 			list := []*kinds.Kind{in.Kind}
 			if in.Kinds != nil {
-				list = in.Kinds.List()
+				list = in.Kinds.Stored()
 			}
 			for _, k := range list {
 				if slices.Contains(in.Except, k) {
@@ -163,8 +163,8 @@ func (e *engine) follows(k *kinds.Kind) bool {
 }
 
 // sets are the distinct sets of kinds among the inputs.
-func (e *engine) sets() []*KindSet {
-	var sets []*KindSet
+func (e *engine) sets() []*kinds.Set {
+	var sets []*kinds.Set
 	for _, r := range e.runners {
 		for _, in := range r.Inputs {
 			if in.Kinds != nil && !slices.Contains(sets, in.Kinds) {
@@ -176,8 +176,8 @@ func (e *engine) sets() []*KindSet {
 }
 
 // followSet adapts the feeds to a set of kinds, and wakes the keys that waited for a kind.
-func (e *engine) followSet(ctx context.Context, set *KindSet) {
-	changed := set.changes()
+func (e *engine) followSet(ctx context.Context, set *kinds.Set) {
+	changed := set.Changes()
 	e.refresh(ctx) // for a change between the start and now
 	for {
 		select {
@@ -185,7 +185,7 @@ func (e *engine) followSet(ctx context.Context, set *KindSet) {
 			return
 		case <-changed:
 		}
-		changed = set.changes()
+		changed = set.Changes()
 		e.refresh(ctx)
 		for _, r := range e.runners {
 			r.wakeAwaiting()

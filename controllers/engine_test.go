@@ -56,7 +56,7 @@ func TestCheckNamesBothOwners(t *testing.T) {
 
 func TestGraph(t *testing.T) {
 	c := ofConfigMaps("a", nil)
-	c.Inputs = append(c.Inputs, controllers.Input{Kinds: controllers.NewKindSet(core.Pod)}, controllers.Input{Kind: core.ConfigMap})
+	c.Inputs = append(c.Inputs, controllers.Input{Kinds: kinds.NewSet(core.Pod)}, controllers.Input{Kind: core.ConfigMap})
 	c.Outputs = append(c.Outputs, controllers.Output{Fields: "status"})
 	want := "a\n  reads   configmaps, *\n  writes  secrets made by a\n  writes  * status\n"
 	if got := controllers.Graph(c); got != want {
@@ -306,7 +306,7 @@ func TestLag(t *testing.T) {
 func TestKindSetGrowsAndShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := controllerstest.NewWorld(time.Now)
-		set := controllers.NewKindSet(core.ConfigMap)
+		set := kinds.NewSet(core.ConfigMap)
 		p := plans{start: time.Now()}
 		awaiting := 0
 		c := ofConfigMaps("a", func(_ controllers.Snapshot, key controllers.Key, now time.Time) controllers.Plan {
@@ -330,7 +330,9 @@ func TestKindSetGrowsAndShrinks(t *testing.T) {
 		if got := p.of("s1"); got != "[]" {
 			t.Errorf("a kind that is not in the set was followed: %s", got)
 		}
-		set.Set([]*kinds.Kind{core.ConfigMap, core.Secret})
+		if err := set.Put(core.Secret); err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		create(2)
@@ -340,7 +342,7 @@ func TestKindSetGrowsAndShrinks(t *testing.T) {
 		if awaiting != 2 {
 			t.Errorf("the key that waited for a kind was planned %d times, want 2", awaiting)
 		}
-		set.Set([]*kinds.Kind{core.ConfigMap})
+		set.Remove(core.Secret.Storage.Prefix)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		create(3)

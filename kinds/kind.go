@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -33,12 +34,17 @@ type Kind struct {
 
 	// Storage is where and how objects of the kind rest. Without a prefix they do not: see Stored.
 	Storage Storage
+	// Hub is the version that is the hub type itself, where it may not be among those served (the storage version of a custom kind). Nil: the first of Served
+	// that needs no conversion.
+	Hub *Served
 	// Served lists the versions offered to clients, preferred first; never empty. Served[0] is the hub unless said otherwise.
 	Served []*Served
 
 	// New and NewList make an empty hub object and list. There is no list of what is not stored.
 	New     func() Object
 	NewList func() runtime.Object
+	// ListKind names the type of a list; "" is Kind with List behind it.
+	ListKind string
 
 	// Restore sets what the encoding at rest leaves out, in what was read: the codec calls it. May be nil.
 	Restore func(obj Object)
@@ -96,7 +102,16 @@ type Kind struct {
 	Table *Table
 
 	Subresources []*Subresource
+
+	// Types converts objects of a custom kind to the typed values of structured-merge-diff, for managedFields. Nil: the schema of built-in kinds knows them.
+	Types managedfields.TypeConverter
+	// Origin is what a kind was made of at run time, for the package that made it (kinds/custom). Nil for built-in kinds, whose objects are Go structs;
+	// objects of all others are unstructured, and carry their type header.
+	Origin any
 }
+
+// Custom reports that the kind was made at run time, of a CustomResourceDefinition.
+func (k *Kind) Custom() bool { return k.Origin != nil }
 
 // Storage is the storage identity of a Kind.
 type Storage struct {
@@ -133,6 +148,21 @@ type Served struct {
 	Fields map[string]string
 	// Deprecated is the text of the Warning header for using this version, or "".
 	Deprecated string
+
+	// What follows is for custom kinds, whose versions have schemas of their own.
+
+	// Coerce brings an object that was sent in this version into the form that its schema allows: fields that the schema does not know are taken away, and named
+	// when strict is set. Nil for Go types, whose decoder does that.
+	Coerce func(obj Object, strict bool) (unknown []string, err error)
+	// BeforeCreate and BeforeUpdate stand in for the kind's own. They get hub objects. May be nil.
+	BeforeCreate func(obj Object)
+	BeforeUpdate func(obj, old Object)
+	// Table and Subresources stand in for the kind's own when Own is set.
+	Own          bool
+	Table        *Table
+	Subresources []*Subresource
+	// Selectable reads the selectable fields of this version from a hub object. Nil: the store's header has them (Kind.Fields).
+	Selectable map[string]func(obj Object) string
 }
 
 // GroupVersion of this served version.
@@ -180,6 +210,58 @@ func (k *Kind) Serves(gv schema.GroupVersion) *Served {
 	for _, s := range k.Served {
 		if s.Group == gv.Group && s.Version == gv.Version {
 			return s
+		}
+	}
+	return nil
+}
+
+// PrepareCreate does BeforeCreate for an object that was sent in version s.
+func (k *Kind) PrepareCreate(s *Served, obj Object) {
+	if s != nil && s.BeforeCreate != nil {
+		s.BeforeCreate(obj)
+	} else if k.BeforeCreate != nil {
+		k.BeforeCreate(obj)
+	}
+}
+
+// PrepareUpdate does BeforeUpdate for a change that was sent in version s.
+func (k *Kind) PrepareUpdate(s *Served, obj, old Object) {
+	if s != nil && s.BeforeUpdate != nil {
+		s.BeforeUpdate(obj, old)
+	} else if k.BeforeUpdate != nil {
+		k.BeforeUpdate(obj, old)
+	}
+}
+
+// TableOf is what the kind looks like in columns in version s; may be nil.
+func (k *Kind) TableOf(s *Served) *Table {
+	if s != nil && s.Own {
+		return s.Table
+	}
+	return k.Table
+}
+
+// SubresourcesOf are the further doors to objects in version s.
+func (k *Kind) SubresourcesOf(s *Served) []*Subresource {
+	if s != nil && s.Own {
+		return s.Subresources
+	}
+	return k.Subresources
+}
+
+// ListGVK names the type of a list in version s.
+func (k *Kind) ListGVK(s *Served) schema.GroupVersionKind {
+	if k.ListKind != "" {
+		return s.GroupVersion().WithKind(k.ListKind)
+	}
+	return s.GroupVersion().WithKind(k.Kind + "List")
+}
+
+// SubresourceOf returns the subresource called name in version s, or nil.
+func (k *Kind) SubresourceOf(s *Served, name string) *Subresource {
+	for _, sub := range k.SubresourcesOf(s) {
+		if sub.Name == name {
+			return sub
 		}
 	}
 	return nil

@@ -66,7 +66,7 @@ func (r *Request) Finish() {
 	r.finish = nil
 }
 
-// Plugin is an admission plugin. It is a [Mutator], a [Validator] or both. Errors are API errors; any other becomes a 403 with its text.
+// Plugin is an admission plugin. It is a [Mutator], a [Validator], a [Completer] or several of them. Errors are API errors; any other becomes a 403 with its text.
 type Plugin interface{ Name() string }
 
 // Mutator changes requests. It may run again for the same request when a write is retried after a conflict.
@@ -77,6 +77,12 @@ type Mutator interface {
 // Validator refuses requests. It sees the object as it will be stored and changes nothing.
 type Validator interface {
 	Validate(ctx context.Context, r *Request) error
+}
+
+// Completer fills in what only the server says of an object (the conditions of a CustomResourceDefinition), in the moment before the write, when everybody else has
+// agreed. Nobody checks what it sets. It may keep others out until the request is over (AfterWrite): nothing but the commit comes behind it.
+type Completer interface {
+	Complete(ctx context.Context, r *Request) error
 }
 
 // Reader reads the newest state, without authorization, from the store's memory. Objects are shared and immutable.

@@ -40,6 +40,7 @@ import (
 	"github.com/tenet-run/tenet/apiserver/openapi"
 	"github.com/tenet-run/tenet/apiserver/pki"
 	"github.com/tenet-run/tenet/apiserver/services"
+	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/all"
 	"github.com/tenet-run/tenet/store/embedded"
 )
@@ -86,7 +87,7 @@ func start(t *testing.T) *world {
 	handlers["serviceaccounts/token"] = tokens.Handler()
 
 	info := version.Info{Major: "1", Minor: "37", GitVersion: "v1.37.2+tenet"}
-	counts := metrics.New(all.Kinds(), st, info)
+	counts := metrics.New(kinds.NewSet(all.Kinds()...), st, info)
 	mux := http.NewServeMux()
 	docs, err := tokens.Handlers()
 	if err != nil {
@@ -99,7 +100,7 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups := discovery.New(all.Kinds(), "")
+	groups := discovery.New(kinds.NewSet(all.Kinds()...), "")
 	for _, path := range []string{"/api", "/api/", "/apis", "/apis/"} {
 		mux.Handle(path, groups)
 	}

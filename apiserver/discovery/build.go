@@ -42,32 +42,34 @@ type resource struct {
 
 var allVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
-// groups sorts kinds into groups and versions, in the order in which they are served.
-func groups(list []*kinds.Kind) []group {
-	byGV := map[schema.GroupVersion][]resource{}
+// groupOf sorts the kinds of a group by version, in the order in which versions are preferred.
+func groupOf(name string, list []*kinds.Kind) group {
+	byVersion := map[string][]resource{}
 	for _, k := range list {
 		for _, s := range k.Served {
-			byGV[s.GroupVersion()] = append(byGV[s.GroupVersion()], resourceOf(k, s))
+			if s.Group == name {
+				byVersion[s.Version] = append(byVersion[s.Version], resourceOf(k, s))
+			}
 		}
 	}
-	byName := map[string][]groupVersion{}
-	for gv, rs := range byGV {
+	g := group{name: name}
+	for v, rs := range byVersion {
 		slices.SortFunc(rs, func(a, b resource) int { return cmp.Compare(a.Name, b.Name) })
-		byName[gv.Group] = append(byName[gv.Group], groupVersion{gv, rs})
+		g.versions = append(g.versions, groupVersion{schema.GroupVersion{Group: name, Version: v}, rs})
 	}
-	out := make([]group, 0, len(byName))
-	for name, vs := range byName {
-		slices.SortFunc(vs, func(a, b groupVersion) int { return version.CompareKubeAwareVersionStrings(b.Version, a.Version) })
-		out = append(out, group{name, vs})
-	}
-	rank := func(g group) int {
-		if i := slices.Index(priorities, g.name); i >= 0 {
+	slices.SortFunc(g.versions, func(a, b groupVersion) int { return version.CompareKubeAwareVersionStrings(b.Version, a.Version) })
+	return g
+}
+
+// inOrder sorts the names of groups: Kubernetes' own first.
+func inOrder(names []string) {
+	rank := func(name string) int {
+		if i := slices.Index(priorities, name); i >= 0 {
 			return i
 		}
 		return len(priorities)
 	}
-	slices.SortFunc(out, func(a, b group) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.name, b.name)) })
-	return out
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
 }
 
 func resourceOf(k *kinds.Kind, s *kinds.Served) resource {
@@ -78,7 +80,7 @@ func resourceOf(k *kinds.Kind, s *kinds.Served) resource {
 	if k.Stored() {
 		r.StorageVersionHash = storageHash(k.Storage.GVK)
 	}
-	for _, sub := range k.Subresources {
+	for _, sub := range k.SubresourcesOf(s) {
 		a := metav1.APIResource{Name: k.Plural + "/" + sub.Name, Namespaced: k.Namespaced, Kind: k.Kind, Verbs: slices.Sorted(slices.Values(sub.Verbs))}
 		// A log is text about the pod: the options in its query are not what is returned.
 		if !sub.GVK.Empty() && sub.Name != "log" {

@@ -1,13 +1,16 @@
 // Package discovery tells clients what is served: groups, versions and resources, one document each, and all in one (aggregated discovery, KEP-3352). It is
 // part of the first room, declare.
 //
-// The documents are made of the list of kinds once for each change of it, encoded at the first request in each media type, and kept.
+// The documents of a group are made when they are asked for and the group has changed; those that list all groups, when anything has. They are encoded at the first
+// request in each media type, and kept.
 package discovery
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,24 +21,88 @@ import (
 // Handler serves /api, /apis and what is below them up to a version.
 type Handler struct {
 	address string
-	docs    atomic.Pointer[documents]
+	live    *kinds.Set
+
+	mu      sync.Mutex
+	version uint64
+	roots   map[string]pair
+	groups  map[string]*groupDocuments
 }
 
-// documents by path, without a slash at the end.
-type documents struct {
-	plain, aggregated map[string]*document
+// pair is what stands at one path, in the plain and in the aggregated form, which may be nil.
+type pair struct{ plain, aggregated *document }
+
+// groupDocuments are those of one group in one of its versions in time.
+type groupDocuments struct {
+	version uint64
+	group   group
+	docs    map[string]pair // by path
 }
 
 // New makes a Handler. address is the host and port of the API server as clients reach it; it may be empty.
-func New(list []*kinds.Kind, address string) *Handler {
-	h := &Handler{address: address}
-	h.Set(list)
-	return h
+func New(live *kinds.Set, address string) *Handler {
+	return &Handler{address: address, live: live, groups: map[string]*groupDocuments{}}
 }
 
-// Set replaces what is served, for requests from now on.
-func (h *Handler) Set(list []*kinds.Kind) {
-	d := &documents{plain: map[string]*document{}, aggregated: map[string]*document{}}
+// at is what stands at a path, without a slash at the end.
+func (h *Handler) at(path string) (pair, bool) {
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case path == "/api" || path == "/apis":
+		h.refresh()
+		return h.roots[path], true
+	case parts[0] == "api" && len(parts) == 2:
+		return h.below("", path)
+	case parts[0] == "apis" && (len(parts) == 2 || len(parts) == 3):
+		return h.below(parts[1], path)
+	}
+	return pair{}, false
+}
+
+func (h *Handler) below(name, path string) (pair, bool) {
+	g := h.live.Group(name)
+	if g == nil {
+		return pair{}, false
+	}
+	p, ok := h.documents(name, g).docs[path]
+	return p, ok
+}
+
+// documents makes what is not there of a group. h.mu is held.
+func (h *Handler) documents(name string, g *kinds.Group) *groupDocuments {
+	d := h.groups[name]
+	if d != nil && d.version == g.Version {
+		return d
+	}
+	d = &groupDocuments{version: g.Version, group: groupOf(name, g.Kinds), docs: map[string]pair{}}
+	h.groups[name] = d
+	prefix := "/api"
+	if name != "" {
+		prefix = "/apis/" + name
+		ag := d.group.apiGroup()
+		ag.TypeMeta = metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}
+		d.docs[prefix] = pair{plain: &document{object: &ag}}
+	}
+	for _, v := range d.group.versions {
+		d.docs[prefix+"/"+v.Version] = pair{plain: &document{object: v.list()}}
+	}
+	return d
+}
+
+// refresh makes the lists of all groups. h.mu is held.
+func (h *Handler) refresh() {
+	version := h.live.Version()
+	if h.roots != nil && h.version == version {
+		return
+	}
+	all := h.live.Groups()
+	for name := range h.groups {
+		if all[name] == nil {
+			delete(h.groups, name)
+		}
+	}
 	core := &apidiscoveryv2.APIGroupDiscoveryList{TypeMeta: aggregatedType}
 	named := &apidiscoveryv2.APIGroupDiscoveryList{TypeMeta: aggregatedType}
 	apiGroups := &metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: []metav1.APIGroup{}}
@@ -43,46 +110,28 @@ func (h *Handler) Set(list []*kinds.Kind) {
 	if h.address != "" {
 		versions.ServerAddressByClientCIDRs = []metav1.ServerAddressByClientCIDR{{ClientCIDR: "0.0.0.0/0", ServerAddress: h.address}}
 	}
-	for _, g := range groups(list) {
-		prefix := "/api"
-		if g.name != "" {
-			prefix = "/apis/" + g.name
-			ag := g.apiGroup()
-			apiGroups.Groups = append(apiGroups.Groups, ag)
-			ag.TypeMeta = metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}
-			d.plain[prefix] = &document{object: &ag}
+	names := slices.Collect(maps.Keys(all))
+	inOrder(names)
+	for _, name := range names {
+		g := h.documents(name, all[name]).group
+		if name != "" {
+			apiGroups.Groups = append(apiGroups.Groups, g.apiGroup())
 			named.Items = append(named.Items, g.aggregated())
-		} else {
-			core.Items = append(core.Items, g.aggregated())
+			continue
 		}
+		core.Items = append(core.Items, g.aggregated())
 		for _, v := range g.versions {
-			d.plain[prefix+"/"+v.Version] = &document{object: v.list()}
-			if g.name == "" {
-				versions.Versions = append(versions.Versions, v.Version)
-			}
+			versions.Versions = append(versions.Versions, v.Version)
 		}
 	}
-	d.plain["/api"], d.plain["/apis"] = &document{object: versions}, &document{object: apiGroups}
-	d.aggregated["/api"], d.aggregated["/apis"] = &document{object: core, aggregated: true}, &document{object: named, aggregated: true}
-	h.docs.Store(d)
+	h.version = version
+	h.roots = map[string]pair{
+		"/api":  {&document{object: versions}, &document{object: core, aggregated: true}},
+		"/apis": {&document{object: apiGroups}, &document{object: named, aggregated: true}},
+	}
 }
 
 var aggregatedType = metav1.TypeMeta{Kind: "APIGroupDiscoveryList", APIVersion: "apidiscovery.k8s.io/v2"}
-
-// Serves reports that there is a document at the path of a URL.
-func (h *Handler) Serves(path string) bool {
-	_, ok := h.docs.Load().plain[strings.TrimSuffix(path, "/")]
-	return ok
-}
-
-// Paths lists the paths of all documents, in no order.
-func (h *Handler) Paths() []string {
-	var out []string
-	for p := range h.docs.Load().plain {
-		out = append(out, p)
-	}
-	return out
-}
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -92,13 +141,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := strings.TrimSuffix(r.URL.Path, "/")
-	docs := h.docs.Load()
-	plain, ok := docs.plain[path]
+	docs, ok := h.at(path)
 	if !ok {
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
 	}
-	doc, mt, ok := negotiate(r.Header.Values("Accept"), plain, docs.aggregated[path])
+	doc, mt, ok := negotiate(r.Header.Values("Accept"), docs.plain, docs.aggregated)
 	if !ok {
 		http.Error(w, "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf", http.StatusNotAcceptable)
 		return

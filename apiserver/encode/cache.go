@@ -100,15 +100,9 @@ func (c *Cache) derived(k *kinds.Kind, key any, r *store.Record, source kinds.Ob
 		d.mu.Unlock()
 		return b, nil
 	}
-	obj := source
+	obj, err := source, error(nil)
 	if obj == nil {
-		obj = d.object.get()
-	}
-	var err error
-	if obj == nil {
-		if obj, err = Fresh(k, r); err == nil {
-			d.object.set(obj)
-		}
+		obj, err = d.decode(k, r)
 	}
 	var b *Body
 	if err == nil {

@@ -26,8 +26,7 @@ func (c *Cache) WriteList(w io.Writer, h *Head, meta metav1.ListMeta, records []
 	pooled := chunks.Get().(*[]byte)
 	defer chunks.Put(pooled)
 	buf := (*pooled)[:0]
-	g := gvk(h.kind, h.served)
-	g.Kind += "List"
+	g := h.kind.ListGVK(h.served)
 	if h.custom {
 		buf = append(buf, `{"apiVersion":"`...)
 		buf = append(buf, g.GroupVersion().String()...)

@@ -20,7 +20,9 @@ type derived struct {
 	// bodies is a list that is read without the lock and changed under it.
 	bodies atomic.Pointer[Body]
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// kind is what object was decoded with: a changed CustomResourceDefinition reads the same bytes in another way.
+	kind   *kinds.Kind
 	object weakObject
 }
 
@@ -70,14 +72,22 @@ func Object(k *kinds.Kind, r *store.Record) (kinds.Object, error) {
 	d := derive(r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if obj := d.object.get(); obj != nil {
-		return obj, nil
+	return d.decode(k, r)
+}
+
+// decode gives the object, which is decoded when it is not there. d.mu is held.
+func (d *derived) decode(k *kinds.Kind, r *store.Record) (kinds.Object, error) {
+	if d.kind == k {
+		if obj := d.object.get(); obj != nil {
+			return obj, nil
+		}
 	}
 	obj, err := Fresh(k, r)
 	if err != nil {
 		return nil, err
 	}
 	d.object.set(obj)
+	d.kind = k
 	return obj, nil
 }
 

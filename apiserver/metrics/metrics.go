@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/tenet-run/tenet/apiserver"
@@ -39,17 +39,16 @@ type Metrics struct {
 	watchEvents  *prometheus.CounterVec
 	readOnly     prometheus.Gauge
 	mutating     prometheus.Gauge
-	known        atomic.Pointer[map[resourceKey]bool]
-	stored       atomic.Pointer[[]storedKind]
+	live         *kinds.Set
 	observations sync.Map // observationKey -> *series
 }
 
 // Counter tells how many objects the store holds under a prefix. A store.Store is one.
 type Counter interface{ Count(prefix string) int }
 
-// New makes the metrics for a list of kinds. objects may be nil: then the number of objects is not told.
-func New(list []*kinds.Kind, objects Counter, info version.Info) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry()}
+// New makes the metrics for what is served. objects may be nil: then the number of objects is not told.
+func New(live *kinds.Set, objects Counter, info version.Info) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), live: live}
 	labels := []string{"verb", "group", "version", "resource", "subresource", "scope", "component"}
 	dry := append([]string{"dry_run"}, labels...)
 	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_request_total",
@@ -74,9 +73,8 @@ func New(list []*kinds.Kind, objects Counter, info version.Info) *Metrics {
 	m.registry.MustRegister(m.requests, m.duration, m.sli, m.sizes, m.longRunning, m.watchEvents, inflight, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if objects != nil {
-		m.registry.MustRegister(&objectCounts{&m.stored, objects})
+		m.registry.MustRegister(&objectCounts{live, objects})
 	}
-	m.SetKinds(list)
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }
@@ -86,8 +84,6 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // ServeHTTP implements http.Handler for /metrics.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
-
-type resourceKey struct{ group, version, resource, subresource string }
 
 // observationKey is all that tells series apart.
 type observationKey struct {
@@ -152,10 +148,9 @@ func (m *Metrics) resolve(k observationKey) *series {
 	if l.verb = verbs[k.verb]; l.verb == "" {
 		l.verb = "OTHER"
 	}
-	known := *m.known.Load()
-	if !known[resourceKey{k.group, k.version, k.resource, ""}] {
+	if d := m.live.Resource(schema.GroupVersionResource{Group: k.group, Version: k.version, Resource: k.resource}); d.Kind == nil {
 		l.group, l.version, l.resource, l.subresource, l.scope = "", "", "", "", ""
-	} else if !known[resourceKey{k.group, k.version, k.resource, k.subresource}] {
+	} else if d.Kind.SubresourceOf(d.Served, k.subresource) == nil {
 		l.subresource = ""
 	}
 	dry := ""

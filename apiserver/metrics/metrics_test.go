@@ -50,7 +50,7 @@ func grep(text, prefix string) string {
 }
 
 func TestRequests(t *testing.T) {
-	m := New(all.Kinds(), counter{"pods": 3, "deployments": 1}, version.Info{GitVersion: "v1.37.2+tenet"})
+	m := New(kinds.NewSet(all.Kinds()...), counter{"pods": 3, "deployments": 1}, version.Info{GitVersion: "v1.37.2+tenet"})
 	pods := apiserver.Observation{Verb: "list", Version: "v1", Resource: "pods", Scope: "namespace", Code: 200, Duration: 30 * time.Millisecond, Bytes: 5000}
 	m.Observe(pods)
 	m.Observe(pods)
@@ -77,7 +77,7 @@ func TestRequests(t *testing.T) {
 }
 
 func TestLongRunning(t *testing.T) {
-	m := New(all.Kinds(), nil, version.Info{})
+	m := New(kinds.NewSet(all.Kinds()...), nil, version.Info{})
 	w := apiserver.Observation{Verb: "watch", Version: "v1", Resource: "pods", Scope: "cluster"}
 	labels := `component="apiserver",group="",resource="pods",scope="cluster",subresource="",verb="WATCH",version="v1"`
 	begin := w
@@ -101,7 +101,7 @@ func TestLongRunning(t *testing.T) {
 
 // What clients invent makes no series.
 func TestSeriesAreBounded(t *testing.T) {
-	m := New(all.Kinds(), nil, version.Info{})
+	m := New(kinds.NewSet(all.Kinds()...), nil, version.Info{})
 	for i := range 1000 {
 		m.Observe(apiserver.Observation{Verb: fmt.Sprint("verb", i), Group: fmt.Sprint("g", i), Version: "v1", Resource: fmt.Sprint("r", i), Scope: "cluster", Code: 404})
 		m.Observe(apiserver.Observation{Verb: "get", Version: "v1", Resource: "pods", Subresource: fmt.Sprint("s", i), Scope: "resource", Code: 404})
@@ -115,13 +115,15 @@ func TestSeriesAreBounded(t *testing.T) {
 	if n != 0 {
 		t.Errorf("%d made-up keys are remembered", n)
 	}
-	m.SetKinds([]*kinds.Kind{{Plural: "widgets", Served: []*kinds.Served{{Group: "zoo", Version: "v1"}}}})
+	if err := m.live.Put(&kinds.Kind{Plural: "widgets", Served: []*kinds.Served{{Group: "zoo", Version: "v1"}}}); err != nil {
+		t.Fatal(err)
+	}
 	m.Observe(apiserver.Observation{Verb: "get", Group: "zoo", Version: "v1", Resource: "widgets", Scope: "cluster", Code: 200})
 	want(t, m, `apiserver_request_total{code="200",component="apiserver",dry_run="",group="zoo",resource="widgets",scope="cluster",subresource="",verb="GET",version="v1"} 1`)
 }
 
 func TestInflight(t *testing.T) {
-	m := New(nil, nil, version.Info{})
+	m := New(kinds.NewSet(), nil, version.Info{})
 	var during string
 	h := m.Inflight(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		during = grep(read(t, m), "apiserver_current_inflight_requests")
@@ -139,7 +141,7 @@ func TestInflight(t *testing.T) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	m := New(all.Kinds(), nil, version.Info{})
+	m := New(kinds.NewSet(all.Kinds()...), nil, version.Info{})
 	o := apiserver.Observation{Verb: "create", Version: "v1", Resource: "pods", Scope: "resource", Code: 201, Duration: time.Millisecond}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -12,13 +12,14 @@ import (
 	"github.com/tenet-run/tenet/controllers/nodelifecycle"
 	"github.com/tenet-run/tenet/controllers/replicaset"
 	"github.com/tenet-run/tenet/controllers/serviceaccount"
+	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
 )
 
 // Options is what the controllers need to know of the cluster.
 type Options struct {
-	// Kinds are all kinds that are served; whoever adds one at run time calls Set on it.
-	Kinds *controllers.KindSet
+	// Kinds are all kinds that are served, custom ones included.
+	Kinds *kinds.Set
 	// RootCA is the certificate authority of the API server, PEM encoded; nil: kube-root-ca.crt is not published.
 	RootCA []byte
 	// PodCIDR is what nodes get their /24 of pod addresses from; the zero value: they get none.

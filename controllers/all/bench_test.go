@@ -16,6 +16,7 @@ import (
 	"github.com/tenet-run/tenet/apiserver/admission"
 	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/controllers"
+	"github.com/tenet-run/tenet/kinds"
 	allkinds "github.com/tenet-run/tenet/kinds/all"
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/core"
@@ -42,7 +43,7 @@ func BenchmarkDeployment(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			done := make(chan error)
 			go func() {
-				done <- controllers.Run(ctx, controllers.Deps{Client: api, Cache: cache, Logger: quiet}, listed(controllers.NewKindSet(allkinds.Kinds()...))...)
+				done <- controllers.Run(ctx, controllers.Deps{Client: api, Cache: cache, Logger: quiet}, listed(kinds.NewSet(allkinds.Kinds()...))...)
 			}()
 			var scale, empty time.Duration
 			for i := range b.N {

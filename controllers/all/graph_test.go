@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/tenet-run/tenet/controllers"
+	"github.com/tenet-run/tenet/kinds"
 	allkinds "github.com/tenet-run/tenet/kinds/all"
 )
 
 // TestGraph keeps the picture of who reads and who owns what; go test -rewrite accepts a change.
 func TestGraph(t *testing.T) {
-	list := listed(controllers.NewKindSet(allkinds.Kinds()...))
+	list := listed(kinds.NewSet(allkinds.Kinds()...))
 	if err := controllers.Check(list...); err != nil {
 		t.Fatal(err)
 	}

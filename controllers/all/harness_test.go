@@ -38,7 +38,7 @@ type cluster struct {
 	user   client.Client          // what the test and the kubelets write with
 	cache  client.Cache
 	shut   func()
-	kinds  *controllers.KindSet
+	kinds  *kinds.Set
 	events *controllerstest.Recorder
 	log    *slog.Logger
 
@@ -87,7 +87,7 @@ func overServer(t *testing.T) *cluster {
 
 func (c *cluster) begin() {
 	t := c.t
-	c.kinds, c.events, c.log, c.silent = controllers.NewKindSet(allkinds.Kinds()...), &controllerstest.Recorder{}, slog.New(slog.DiscardHandler), map[string]bool{}
+	c.kinds, c.events, c.log, c.silent = kinds.NewSet(allkinds.Kinds()...), &controllerstest.Recorder{}, slog.New(slog.DiscardHandler), map[string]bool{}
 	if testing.Verbose() {
 		c.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -112,7 +112,7 @@ func (c *cluster) start() {
 
 func (c *cluster) controllers() []controllers.Controller { return listed(c.kinds) }
 
-func listed(set *controllers.KindSet) []controllers.Controller {
+func listed(set *kinds.Set) []controllers.Controller {
 	return all.Controllers(all.Options{Kinds: set, RootCA: []byte("PEM"), PodCIDR: netip.MustParsePrefix("10.42.0.0/16")})
 }
 

@@ -60,7 +60,7 @@ func podKeys(r controllers.Reader, _ *kinds.Kind, c client.Change) []controllers
 		return nil // a pod that ends shows in its ReplicaSet's status
 	}
 	ref := metav1.GetControllerOfNoCopy(c.Old)
-	if ref == nil || !controllers.IsKind(apps.ReplicaSet, ref.APIVersion, ref.Kind) {
+	if ref == nil || !kinds.IsKind(apps.ReplicaSet, ref.APIVersion, ref.Kind) {
 		return nil
 	}
 	rs, ok := controllers.As[*appsv1.ReplicaSet](r, apps.ReplicaSet, c.Old.GetNamespace(), ref.Name)

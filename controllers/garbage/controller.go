@@ -17,7 +17,7 @@ import (
 )
 
 // New is the controller for a set of kinds. Objects of ignored kinds (events) are never deleted here, whatever they refer to.
-func New(set *controllers.KindSet, ignored ...*kinds.Kind) controllers.Controller {
+func New(set *kinds.Set, ignored ...*kinds.Kind) controllers.Controller {
 	c := collector{set: set, ignored: ignored}
 	return controllers.Controller{
 		Name: "garbage", Component: "garbage-collector-controller", Workers: 20,
@@ -32,7 +32,7 @@ func New(set *controllers.KindSet, ignored ...*kinds.Kind) controllers.Controlle
 }
 
 type collector struct {
-	set     *controllers.KindSet
+	set     *kinds.Set
 	ignored []*kinds.Kind
 }
 
@@ -95,7 +95,7 @@ func (c collector) waitingOwners(r controllers.Reader, k *kinds.Kind, obj kinds.
 // dependents is everything that names the owner. What is namespaced owns only in its namespace.
 func (c collector) dependents(r controllers.Reader, k *kinds.Kind, owner kinds.Object) []dependent {
 	var all []dependent
-	for _, kind := range c.set.List() {
+	for _, kind := range c.set.Stored() {
 		if slices.Contains(c.ignored, kind) || k.Namespaced && !kind.Namespaced {
 			continue
 		}

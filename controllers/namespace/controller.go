@@ -20,7 +20,7 @@ import (
 const settle = 20 * time.Millisecond
 
 // New is the controller for a set of kinds. Kinds in unfollowed (events) are deleted with the namespace, but their changes are not watched for.
-func New(set *controllers.KindSet, unfollowed ...*kinds.Kind) controllers.Controller {
+func New(set *kinds.Set, unfollowed ...*kinds.Kind) controllers.Controller {
 	c := cleaner{set: set, unfollowed: unfollowed}
 	return controllers.Controller{
 		Name: "namespace", Component: "namespace-controller",
@@ -38,7 +38,7 @@ func New(set *controllers.KindSet, unfollowed ...*kinds.Kind) controllers.Contro
 }
 
 type cleaner struct {
-	set        *controllers.KindSet
+	set        *kinds.Set
 	unfollowed []*kinds.Kind
 }
 

@@ -95,7 +95,7 @@ func (c cleaner) content(s controllers.Reader, namespace string) []remaining {
 // kinds is the namespaced kinds whose objects can be deleted, pods first.
 func (c cleaner) kinds() []*kinds.Kind {
 	var list []*kinds.Kind
-	for _, k := range c.set.List() {
+	for _, k := range c.set.Stored() {
 		switch {
 		case !k.Namespaced || slices.Contains(k.WithoutVerbs, "delete"):
 		case k == core.Pod:

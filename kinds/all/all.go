@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/admissionregistration"
+	"github.com/tenet-run/tenet/kinds/apiextensions"
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/authentication"
 	"github.com/tenet-run/tenet/kinds/authorization"
@@ -41,6 +42,7 @@ func Kinds() []*kinds.Kind {
 		admissionregistration.ValidatingAdmissionPolicy,
 		admissionregistration.ValidatingAdmissionPolicyBinding,
 		admissionregistration.ValidatingWebhookConfiguration,
+		apiextensions.CustomResourceDefinition,
 		apps.ControllerRevision,
 		apps.DaemonSet,
 		apps.Deployment,

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metafuzzer "k8s.io/apimachinery/pkg/apis/meta/fuzzer"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 
@@ -60,7 +59,7 @@ func TestEveryKindIsComplete(t *testing.T) {
 				t.Errorf("%v is also that of %s", gvr, resources[gvr])
 			}
 			resources[gvr] = k.Kind
-			if !scheme.Scheme.Recognizes(s.GroupVersion().WithKind(k.Kind)) {
+			if !known(s.GroupVersion().WithKind(k.Kind)) {
 				t.Errorf("no type of the client library for %v", s.GroupVersion().WithKind(k.Kind))
 			}
 			if (s.ToHub == nil) != (s.FromHub == nil) {
@@ -122,7 +121,7 @@ func TestRoundTrips(t *testing.T) {
 		*seed = time.Now().UnixNano()
 	}
 	forEach(t, func(t *testing.T, k *kinds.Kind) {
-		fill := fuzzer.FuzzerFor(metafuzzer.Funcs, rand.NewSource(*seed), scheme.Codecs)
+		fill := fuzzer.FuzzerFor(fillers, rand.NewSource(*seed), scheme.Codecs)
 		for i := range 50 {
 			obj := k.New()
 			fill.Fill(obj)
@@ -177,7 +176,7 @@ var saysLess = map[string]bool{"HorizontalPodAutoscaler": true}
 // TestConversionsRoundTrip: an object in another served version is the same object.
 func TestConversionsRoundTrip(t *testing.T) {
 	forEach(t, func(t *testing.T, k *kinds.Kind) {
-		fill := fuzzer.FuzzerFor(metafuzzer.Funcs, rand.NewSource(1), scheme.Codecs)
+		fill := fuzzer.FuzzerFor(fillers, rand.NewSource(1), scheme.Codecs)
 		for _, s := range k.Served {
 			if s.ToHub == nil {
 				continue
@@ -212,7 +211,7 @@ func TestConversionsRoundTrip(t *testing.T) {
 // TestDefaultsAreStable: defaults set twice are set once, and hooks touch nothing but the object they are given.
 func TestDefaultsAreStable(t *testing.T) {
 	forEach(t, func(t *testing.T, k *kinds.Kind) {
-		fill := fuzzer.FuzzerFor(metafuzzer.Funcs, rand.NewSource(2), scheme.Codecs)
+		fill := fuzzer.FuzzerFor(fillers, rand.NewSource(2), scheme.Codecs)
 		for range 30 {
 			for _, s := range k.Served {
 				if s.Default == nil {
@@ -257,7 +256,7 @@ func TestGenerationCountsSpec(t *testing.T) {
 		k.BeforeCreate(obj)
 		want := int64(0)
 		switch k.Kind {
-		case "Pod", "PodTemplate", "ReplicationController", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet", "CronJob", "Job", "EndpointSlice",
+		case "CustomResourceDefinition", "Pod", "PodTemplate", "ReplicationController", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet", "CronJob", "Job", "EndpointSlice",
 			"PodDisruptionBudget", "PriorityClass", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "MutatingWebhookConfiguration",
 			"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration":
 			want = 1

@@ -33,6 +33,21 @@ var types = sync.OnceValues(func() (*converter, error) {
 	return &converter{parser: &typed.Parser{Schema: smd.Schema{Types: list}}, byKind: byKind}, nil
 })
 
+// TypesUnder returns the named types of the schema whose names begin with a prefix, such as those of apimachinery that objects of all kinds contain. They are shared.
+func TypesUnder(prefix string) ([]smd.TypeDef, error) {
+	c, err := types()
+	if err != nil {
+		return nil, fmt.Errorf("openapi: schema of built-in kinds: %w", err)
+	}
+	var out []smd.TypeDef
+	for _, t := range c.parser.Schema.Types {
+		if strings.HasPrefix(t.Name, prefix) {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
 // TypeConverter converts objects of all built-in kinds and versions, by the kind that the object says it is, to typed values and back. The schema
 // is unpacked at the first conversion, a few milliseconds. It may be used by many at once.
 func TypeConverter() managedfields.TypeConverter { return lazy{} }

@@ -22,12 +22,15 @@ import (
 	"github.com/tenet-run/tenet/apiserver/authn"
 	"github.com/tenet-run/tenet/apiserver/authz"
 	"github.com/tenet-run/tenet/apiserver/connect"
+	"github.com/tenet-run/tenet/apiserver/customresources"
 	"github.com/tenet-run/tenet/apiserver/services"
 	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/controllers"
 	allcontrollers "github.com/tenet-run/tenet/controllers/all"
+	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/all"
 	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/kinds/custom"
 	"github.com/tenet-run/tenet/kinds/openapi"
 	"github.com/tenet-run/tenet/scheduler"
 	"github.com/tenet-run/tenet/store"
@@ -73,6 +76,9 @@ type Control struct {
 	cfg      Config
 	recorder *client.EventRecorder
 	edge     *edge
+	live     *kinds.Set
+	custom   *customresources.Registry
+	idle     custom.Idle
 	booted   chan struct{}
 }
 
@@ -124,8 +130,11 @@ func New(cfg Config) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	kindList := all.Kinds()
-	if c.edge, err = newEdge(c, kindList, tokens); err != nil {
+	c.live = kinds.NewSet(all.Kinds()...)
+	if c.edge, err = newEdge(c, c.live, tokens); err != nil {
+		return nil, err
+	}
+	if c.custom, err = customresources.New(customresources.Config{Store: cfg.Store, Live: c.live, Logger: cfg.Logger, Custom: custom.Options{Idle: &c.idle}}); err != nil {
 		return nil, err
 	}
 	gate := authz.New(cfg.Store, read)
@@ -134,7 +143,7 @@ func New(cfg Config) (*Control, error) {
 		cfg.authenticator = authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens})
 	}
 	c.Server, err = apiserver.New(apiserver.Config{
-		Store: cfg.Store, Kinds: kindList, Logger: cfg.Logger,
+		Store: cfg.Store, Live: c.live, Committed: c.custom.Committed(), Logger: cfg.Logger,
 		Authenticator: cfg.authenticator,
 		Authorizer:    gate,
 		Admission: cfg.admission([]admission.Plugin{
@@ -146,6 +155,7 @@ func New(cfg Config) (*Control, error) {
 			admission.TaintNodesByCondition(),
 			addresses,
 			gate.Escalation(),
+			c.custom,
 		}),
 		Connect: handlers,
 		Extra:   c.edge,
@@ -178,12 +188,12 @@ func (c *Control) Recorder(component string) *client.EventRecorder { return c.re
 
 // ControllerList is all controllers as they are wired by default, for printing what they read and own.
 func ControllerList() []controllers.Controller {
-	return allcontrollers.Controllers(allcontrollers.Options{RootCA: []byte("printed"), Kinds: controllers.NewKindSet(all.Kinds()...), PodCIDR: netip.MustParsePrefix("10.42.0.0/16")})
+	return allcontrollers.Controllers(allcontrollers.Options{RootCA: []byte("printed"), Kinds: kinds.NewSet(all.Kinds()...), PodCIDR: netip.MustParsePrefix("10.42.0.0/16")})
 }
 
 // Controllers are those that Run runs.
 func (c *Control) Controllers() []controllers.Controller {
-	return allcontrollers.Controllers(allcontrollers.Options{RootCA: c.cfg.CA, Kinds: c.edge.kinds, PodCIDR: c.cfg.PodCIDR})
+	return allcontrollers.Controllers(allcontrollers.Options{RootCA: c.cfg.CA, Kinds: c.live, PodCIDR: c.cfg.PodCIDR})
 }
 
 // Port is where the API server listens.
@@ -220,6 +230,7 @@ func (c *Control) Run(ctx context.Context) error {
 			}
 		})
 	}
+	part("definitions", func(ctx context.Context) error { return c.custom.Run(ctx, c.Server, systemUser) })
 	part("events", func(ctx context.Context) error { c.recorder.Run(ctx); return nil })
 	if !c.cfg.WithoutControllers {
 		part("controllers", func(ctx context.Context) error {
@@ -243,4 +254,10 @@ func (c *Control) Run(ctx context.Context) error {
 }
 
 // Close ends requests under way. The store is the caller's to close.
-func (c *Control) Close() { c.Server.Close() }
+func (c *Control) Close() {
+	c.Server.Close()
+	c.idle.Close()
+}
+
+// Kinds is what is served now, custom kinds included.
+func (c *Control) Kinds() *kinds.Set { return c.live }

@@ -12,7 +12,6 @@ import (
 	"github.com/tenet-run/tenet/apiserver/health"
 	"github.com/tenet-run/tenet/apiserver/metrics"
 	"github.com/tenet-run/tenet/apiserver/openapi"
-	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/internal/version"
 	"github.com/tenet-run/tenet/kinds"
 )
@@ -20,13 +19,12 @@ import (
 // edge answers everything that is no object: discovery, OpenAPI, the documents about tokens, health, version, metrics.
 type edge struct {
 	mux     *http.ServeMux
-	kinds   *controllers.KindSet
 	metrics *metrics.Metrics
 }
 
-func newEdge(c *Control, list []*kinds.Kind, tokens *authn.Tokens) (*edge, error) {
-	e := &edge{mux: http.NewServeMux(), kinds: controllers.NewKindSet(list...)}
-	groups := discovery.New(list, netip.AddrPortFrom(c.cfg.ServiceIP, 443).String())
+func newEdge(c *Control, live *kinds.Set, tokens *authn.Tokens) (*edge, error) {
+	e := &edge{mux: http.NewServeMux()}
+	groups := discovery.New(live, netip.AddrPortFrom(c.cfg.ServiceIP, 443).String())
 	for _, path := range []string{"/api", "/api/", "/apis", "/apis/"} {
 		e.mux.Handle(path, groups)
 	}
@@ -61,7 +59,7 @@ func newEdge(c *Control, list []*kinds.Kind, tokens *authn.Tokens) (*edge, error
 		e.mux.Handle(path, h)
 		e.mux.Handle(path+"/", h)
 	}
-	e.metrics = metrics.New(list, c.cfg.Store, version.Get())
+	e.metrics = metrics.New(live, c.cfg.Store, version.Get())
 	e.mux.Handle("/metrics", e.metrics)
 	// For administrators, as kube-apiserver has it.
 	e.mux.HandleFunc("/debug/pprof/", pprof.Index)

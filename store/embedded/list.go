@@ -131,7 +131,7 @@ func (s *Store) checkAt(at, rev store.Revision) error {
 }
 
 func selectsNothing(sel *store.Selector) bool {
-	return sel == nil || (sel.Labels == nil || sel.Labels.Empty()) && len(sel.Fields) == 0 && len(sel.Not) == 0 && sel.Owner == ""
+	return sel == nil || (sel.Labels == nil || sel.Labels.Empty()) && len(sel.Fields) == 0 && len(sel.Not) == 0 && sel.Owner == "" && sel.Also == nil
 }
 
 // start is the least item that a query may return.
