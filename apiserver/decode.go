@@ -178,6 +178,13 @@ func (c *call) decodeInto(p *payload, want schema.GroupVersionKind, obj runtime.
 		}
 		return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", want.Kind, err, summary(p.data)))
 	}
+	u, loose := obj.(*unstructured.Unstructured)
+	if loose && header != nil && err == nil && header.GroupVersion() == want.GroupVersion() {
+		header.Kind = want.Kind // another kind is found out by validation
+	}
+	if header != nil && *header != want && loose && err == nil {
+		return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", header.GroupVersion(), want.GroupVersion()))
+	}
 	if header != nil && *header != want {
 		if err := c.checkHeader(*header, want); err != nil {
 			return cannot(err)
@@ -186,10 +193,8 @@ func (c *call) decodeInto(p *payload, want schema.GroupVersionKind, obj runtime.
 			return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", header.GroupVersion(), want.GroupVersion()))
 		}
 	}
-	missing := header != nil && (sent.Kind == "" || sent.Version == "")
-	u, loose := obj.(*unstructured.Unstructured)
 	if err == nil && loose && c.served.Coerce != nil {
-		if missing && sent.Kind == "" && p.validation == metav1.FieldValidationIgnore {
+		if header != nil && sent.Kind == "" && p.validation == metav1.FieldValidationIgnore {
 			return cannot(runtime.NewMissingKindErr(string(p.data)))
 		}
 		var unknown []string
@@ -208,8 +213,8 @@ func (c *call) decodeInto(p *payload, want schema.GroupVersionKind, obj runtime.
 		}
 		c.strictWarnings(strict)
 	}
-	if loose && missing {
-		return nil // what was not sent is asked for by validation
+	if loose {
+		return nil // a missing or wrong header is found by validation
 	}
 	obj.GetObjectKind().SetGroupVersionKind(want)
 	return nil

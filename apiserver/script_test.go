@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func newServer(t testing.TB, change func(*apiserver.Config)) *apiserver.Server {
 }
 
 // Each script is a list of requests and the answers they get. A request is "METHOD path", headers as "| Name: value", a body, and a line "----";
-// the answer follows until the next blank line, and is written by -rewrite. "show" gives the fields that are printed ("| Show: metadata.name status").
+// the answer follows until the next blank line, and is written by -rewrite. "| Until: 404" asks again until that is the answer. "show" gives the fields that are printed ("| Show: metadata.name status").
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -61,7 +62,7 @@ func runScript(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	clock := &testClock{time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
-	s := newServer(t, func(c *apiserver.Config) { c.Now = clock.Now })
+	s := newCustomServer(t, clock.Now)
 	seen := map[string]string{}
 	var out strings.Builder
 	for block := range strings.SplitSeq(strings.TrimRight(string(text), "\n"), "\n\n") {
@@ -149,6 +150,7 @@ func play(t *testing.T, s http.Handler, request string, seen map[string]string) 
 		fmt.Sscanf(n, "%d %s", &count, &what)
 		body = strings.Repeat(what, count)
 	}
+	began := time.Now()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header = header
 	if strings.Contains(path, "watch=") {
@@ -158,6 +160,20 @@ func play(t *testing.T, s http.Handler, request string, seen map[string]string) 
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
+	for until := header.Get("Until"); until != "" && until != fmt.Sprint(w.Code); w = httptest.NewRecorder() {
+		// What the server does by itself is waited for.
+		if t.Context().Err() != nil || time.Since(began) > 5*time.Second {
+			t.Fatalf("%s %s: got %d, waited for %s", method, path, w.Code, until)
+		}
+		runtime.Gosched()
+		again := r.Clone(r.Context())
+		again.Body = io.NopCloser(strings.NewReader(body))
+		w = httptest.NewRecorder()
+		s.ServeHTTP(w, again)
+		if fmt.Sprint(w.Code) == until {
+			break
+		}
+	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "%d\n", w.Code)
 	for _, warning := range w.Header().Values("Warning") {

@@ -3,14 +3,16 @@ package custom
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	openapiv2 "k8s.io/apiextensions-apiserver/pkg/controller/openapi/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"github.com/tenet-run/tenet/kinds/openapi/paths"
 )
 
 // models are the schema of one version in the form of OpenAPI, as clients see it and managedFields are computed with.
@@ -32,13 +34,6 @@ func reference(name string, v2 bool) *spec.Schema {
 	return spec.RefSchema("#/components/schemas/" + name)
 }
 
-// modelName is com.example.v1.Widget for group example.com.
-func modelName(group, version, kind string) string {
-	parts := strings.Split(group, ".")
-	slices.Reverse(parts)
-	return strings.Join(append(parts, version, kind), ".")
-}
-
 // modelOf makes the models of a version and of its list. A schema that is not structural is not shown.
 func modelOf(crd *apiextensionsv1.CustomResourceDefinition, version string, v2 bool) (*models, error) {
 	i := slices.IndexFunc(crd.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool { return v.Name == version })
@@ -47,7 +42,8 @@ func modelOf(crd *apiextensionsv1.CustomResourceDefinition, version string, v2 b
 	}
 	v := &crd.Spec.Versions[i]
 	names := crd.Spec.Names
-	m := &models{name: modelName(crd.Spec.Group, version, names.Kind), listName: modelName(crd.Spec.Group, version, names.ListKind)}
+	gv := schema.GroupVersion{Group: crd.Spec.Group, Version: version}
+	m := &models{name: paths.CustomName(gv.WithKind(names.Kind)), listName: paths.CustomName(gv.WithKind(names.ListKind))}
 	structural, err := publishable(v)
 	if err != nil {
 		return nil, err
@@ -73,12 +69,12 @@ func modelOf(crd *apiextensionsv1.CustomResourceDefinition, version string, v2 b
 	typeHeader(m.list)
 	m.list.AddExtension("x-kubernetes-group-version-kind", []any{map[string]any{"group": crd.Spec.Group, "version": version, "kind": names.ListKind}})
 	if fields := v.SelectableFields; len(fields) > 0 && !v2 {
-		paths := make([]any, len(fields))
+		selectable := make([]any, len(fields))
 		for i, f := range fields {
-			paths[i] = map[string]any{"fieldPath": trimDot(f.JSONPath)}
+			selectable[i] = map[string]any{"fieldPath": trimDot(f.JSONPath)}
 		}
-		m.schema.AddExtension("x-kubernetes-selectable-fields", paths)
-		m.list.AddExtension("x-kubernetes-selectable-fields", paths)
+		m.schema.AddExtension("x-kubernetes-selectable-fields", selectable)
+		m.list.AddExtension("x-kubernetes-selectable-fields", selectable)
 	}
 	return m, nil
 }

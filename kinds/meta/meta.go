@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,13 +40,14 @@ func ValidateUpdate(new, old metav1.Object) field.ErrorList {
 	return append(errs, finalizers(new)...)
 }
 
-// finalizers: in built-in kinds a finalizer without a domain is one of Kubernetes' own.
+// finalizers: in built-in kinds a finalizer without a domain is one of Kubernetes' own. Custom objects and their definitions are not so strict.
 func finalizers(obj metav1.Object) field.ErrorList {
+	switch obj.(type) {
+	case *unstructured.Unstructured, *apiextensionsv1.CustomResourceDefinition:
+		return nil
+	}
 	var errs field.ErrorList
 	for i, name := range obj.GetFinalizers() {
-		if _, custom := obj.(*unstructured.Unstructured); custom {
-			break
-		}
 		switch {
 		case strings.Contains(name, "/"), name == string(corev1.FinalizerKubernetes), name == metav1.FinalizerOrphanDependents, name == metav1.FinalizerDeleteDependents:
 		default:

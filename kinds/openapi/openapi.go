@@ -6,10 +6,13 @@
 package openapi
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -52,6 +55,15 @@ func V3(gv schema.GroupVersion) (gz []byte, hash string, ok bool) {
 		return nil, "", false
 	}
 	return file(FileOf(path)), hash, true
+}
+
+// Sample is the document of a group version that has Scale, as JSON: other documents take from it what all kinds share.
+func Sample() ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(file(FileOf("apis/apps/v1"))))
+	if err != nil {
+		return nil, fmt.Errorf("openapi: %w", err)
+	}
+	return io.ReadAll(r)
 }
 
 // V2 returns the OpenAPI 2 document of all group versions, as gzipped JSON, and its hash.

@@ -28,7 +28,7 @@ func newEdge(c *Control, live *kinds.Set, tokens *authn.Tokens) (*edge, error) {
 	for _, path := range []string{"/api", "/api/", "/apis", "/apis/"} {
 		e.mux.Handle(path, groups)
 	}
-	docs := openapi.New(openapi.BuiltIn())
+	docs := openapi.New(openapi.Live(live))
 	e.mux.Handle("/openapi/", docs)
 	if tokens != nil {
 		handlers, err := tokens.Handlers()

@@ -26,7 +26,10 @@ import (
 
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/openapi"
+	"github.com/tenet-run/tenet/kinds/openapi/paths"
 )
+
+type object = map[string]any
 
 // File is a generated file, by its name in the data folder of kinds/openapi.
 type File struct {
@@ -50,7 +53,7 @@ func Build(definitions common.GetOpenAPIDefinitions, all []*kinds.Kind, version,
 		}
 		ext := make([]any, len(list))
 		for i, gvk := range list {
-			ext[i] = gvkObject(gvk)
+			ext[i] = object{"group": gvk.Group, "version": gvk.Version, "kind": gvk.Kind}
 		}
 		return name, spec.Extensions{"x-kubernetes-group-version-kind": ext}
 	}
@@ -63,16 +66,16 @@ func Build(definitions common.GetOpenAPIDefinitions, all []*kinds.Kind, version,
 	var modelsAll []string
 	index := map[string]string{}
 	for _, gv := range openapi.GroupVersions(all) {
-		ops := operations(gv, all)
+		ops := paths.Operations(gv, all)
 		only = gv
-		schemas, err := builder3.BuildOpenAPIDefinitionsForResources(v3, models(ops)...)
+		schemas, err := builder3.BuildOpenAPIDefinitionsForResources(v3, paths.Models(ops)...)
 		if err != nil {
 			return nil, fmt.Errorf("schemas of %s: %w", gv, err)
 		}
 		for name, s := range schemas {
 			all3[name] = s
 		}
-		doc, err := document(&spec3.OpenAPI{Version: "3.0.0", Info: info, Components: &spec3.Components{Schemas: schemas}}, pathsV3(gv, ops))
+		doc, err := document(&spec3.OpenAPI{Version: "3.0.0", Info: info, Components: &spec3.Components{Schemas: schemas}}, paths.V3(gv, ops))
 		if err != nil {
 			return nil, fmt.Errorf("document of %s: %w", gv, err)
 		}
@@ -82,10 +85,10 @@ func Build(definitions common.GetOpenAPIDefinitions, all []*kinds.Kind, version,
 		}
 		index[path] = hash(doc)
 		files = append(files, File{openapi.FileOf(path), compress(doc)})
-		for p, item := range pathsV2(gv, ops) {
+		for p, item := range paths.V2(gv, ops) {
 			pathsAll[p] = item
 		}
-		modelsAll = append(modelsAll, models(ops)...)
+		modelsAll = append(modelsAll, paths.Models(ops)...)
 	}
 	only = schema.GroupVersion{}
 	slices.Sort(modelsAll)
@@ -135,7 +138,7 @@ func Build(definitions common.GetOpenAPIDefinitions, all []*kinds.Kind, version,
 }
 
 // document adds paths to a document that was built without.
-func document(doc any, paths object) ([]byte, error) {
+func document(doc any, all object) ([]byte, error) {
 	text, err := json.Marshal(doc)
 	if err != nil {
 		return nil, err
@@ -144,7 +147,7 @@ func document(doc any, paths object) ([]byte, error) {
 	if err := json.Unmarshal(text, &out); err != nil {
 		return nil, err
 	}
-	out["paths"] = paths
+	out["paths"] = all
 	if _, ok := out["swagger"]; ok {
 		out["securityDefinitions"] = object{"BearerToken": object{
 			"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication",
@@ -158,7 +161,7 @@ func document(doc any, paths object) ([]byte, error) {
 func kindsOfModels(all []*kinds.Kind) map[string][]schema.GroupVersionKind {
 	out := map[string][]schema.GroupVersionKind{}
 	add := func(v runtime.Object, gvk schema.GroupVersionKind) {
-		name := ModelName(v)
+		name := paths.ModelName(v)
 		if !slices.Contains(out[name], gvk) {
 			out[name] = append(out[name], gvk)
 		}

@@ -1,4 +1,4 @@
-package documents
+package paths
 
 import (
 	"maps"
@@ -32,7 +32,7 @@ func gvkObject(gvk schema.GroupVersionKind) object {
 }
 
 // common is what an operation has in both forms.
-func (o *operation) common(gv schema.GroupVersion) object {
+func (o *Operation) common(gv schema.GroupVersion) object {
 	out := object{"description": o.text, "operationId": o.id, "tags": []string{tag(gv)}}
 	if o.action != "" {
 		out["x-kubernetes-action"] = o.action
@@ -45,8 +45,8 @@ func codeText(code string) string {
 	return map[string]string{"200": "OK", "201": "Created", "202": "Accepted"}[code]
 }
 
-// pathsV3 renders operations as OpenAPI 3 paths.
-func pathsV3(gv schema.GroupVersion, ops []operation) object {
+// V3 renders operations as OpenAPI 3 paths.
+func V3(gv schema.GroupVersion, ops []Operation) object {
 	ref := func(model string) object {
 		if model == "" {
 			return object{"type": "string"}
@@ -110,8 +110,8 @@ func pathsV3(gv schema.GroupVersion, ops []operation) object {
 	return paths
 }
 
-// pathsV2 renders operations as OpenAPI 2 paths.
-func pathsV2(gv schema.GroupVersion, ops []operation) object {
+// V2 renders operations as OpenAPI 2 paths.
+func V2(gv schema.GroupVersion, ops []Operation) object {
 	ref := func(model string) object {
 		if model == "" {
 			return object{"type": "string"}
@@ -168,8 +168,8 @@ func pathsV2(gv schema.GroupVersion, ops []operation) object {
 	return paths
 }
 
-// models are the names of all schemas that operations speak of.
-func models(ops []operation) []string {
+// Models are the names of all schemas that operations speak of.
+func Models(ops []Operation) []string {
 	names := map[string]bool{statusModel: true, deleteModel: true, watchModel: true}
 	for _, o := range ops {
 		for _, m := range []string{o.body, o.result} {

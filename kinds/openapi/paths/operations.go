@@ -1,4 +1,6 @@
-package documents
+// Package paths describes what can be done with kinds in the form of OpenAPI: the paths of a group version, each with its operations. The generator of the built-in
+// documents uses it, and kinds/custom at run time.
+package paths
 
 import (
 	"reflect"
@@ -14,8 +16,8 @@ import (
 	"github.com/tenet-run/tenet/kinds"
 )
 
-// operation is one method on one path, before it takes the form of OpenAPI 2 or 3.
-type operation struct {
+// Operation is one method on one path, before it takes the form of OpenAPI 2 or 3.
+type Operation struct {
 	path, method string
 	id, text     string
 	action       string // x-kubernetes-action
@@ -39,7 +41,8 @@ var (
 		"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
 		"application/apply-patch+yaml", "application/apply-patch+cbor",
 	}
-	anything = []string{"*/*"}
+	customPatches = slices.DeleteFunc(slices.Clone(patches), func(t string) bool { return strings.Contains(t, "strategic") })
+	anything      = []string{"*/*"}
 )
 
 const (
@@ -77,6 +80,10 @@ func options(types ...any) []parameter {
 	return out
 }
 
+func withoutProtobuf(types []string) []string {
+	return slices.DeleteFunc(slices.Clone(types), func(t string) bool { return strings.Contains(t, "protobuf") })
+}
+
 func without(params []parameter, names ...string) []parameter {
 	return slices.DeleteFunc(params, func(p parameter) bool { return slices.Contains(names, p.name) })
 }
@@ -99,13 +106,13 @@ func parameterType(t reflect.Type) string {
 	return ""
 }
 
-// operations lists everything that a group version offers, over all kinds served in it.
-func operations(gv schema.GroupVersion, all []*kinds.Kind) []operation {
+// Operations lists everything that a group version offers, over all kinds served in it.
+func Operations(gv schema.GroupVersion, all []*kinds.Kind) []Operation {
 	root := "/apis/" + gv.String()
 	if gv.Group == "" {
 		root = "/api/" + gv.Version
 	}
-	ops := []operation{{
+	ops := []Operation{{
 		path: root + "/", method: "get", id: "get" + camel(gv) + "APIResources", text: "get available resources",
 		result: listModel, codes: []string{"200"}, produces: jsonYAMLProto[:3],
 	}}
@@ -117,7 +124,7 @@ func operations(gv schema.GroupVersion, all []*kinds.Kind) []operation {
 	return ops
 }
 
-func kindOperations(gv schema.GroupVersion, root string, k *kinds.Kind, served *kinds.Served) []operation {
+func kindOperations(gv schema.GroupVersion, root string, k *kinds.Kind, served *kinds.Served) []Operation {
 	model, list := ModelName(served.New()), ""
 	if served.NewList != nil {
 		list = ModelName(served.NewList())
@@ -131,8 +138,8 @@ func kindOperations(gv schema.GroupVersion, root string, k *kinds.Kind, served *
 	id := func(verb, suffix string) string { return verb + camel(gv) + scope + k.Kind + suffix }
 	offers := func(verb string) bool { return !slices.Contains(k.WithoutVerbs, verb) }
 	lists := options(metav1.ListOptions{})
-	var ops []operation
-	add := func(verb string, o operation) {
+	var ops []Operation
+	add := func(verb string, o Operation) {
 		if offers(verb) {
 			o.gvk = gvk
 			ops = append(ops, o)
@@ -142,51 +149,58 @@ func kindOperations(gv schema.GroupVersion, root string, k *kinds.Kind, served *
 	if strings.ContainsRune("AEIOU", rune(k.Kind[0])) {
 		kind = "an " + k.Kind
 	}
-	add("list", operation{
+	add("list", Operation{
 		path: collection, method: "get", id: id("list", ""), action: "list", text: "list or watch objects of kind " + k.Kind,
 		query: lists, result: list, codes: []string{"200"}, produces: withWatch,
 	})
-	add("create", operation{
+	add("create", Operation{
 		path: collection, method: "post", id: id("create", ""), action: "post", text: "create " + kind,
 		query: options(metav1.CreateOptions{}), body: model, result: model, codes: []string{"200", "201", "202"}, produces: jsonYAMLProto,
 	})
-	add("deletecollection", operation{
+	add("deletecollection", Operation{
 		path: collection, method: "delete", id: strings.Replace(id("delete", ""), camel(gv)+scope, camel(gv)+"Collection"+scope, 1), action: "deletecollection",
 		text: "delete collection of " + k.Kind, query: without(options(metav1.ListOptions{}, metav1.DeleteOptions{}), "watch", "allowWatchBookmarks"), body: deleteModel, optionalBody: true,
 		result: statusModel, codes: []string{"200"}, produces: jsonYAMLProto,
 	})
-	add("get", operation{
+	add("get", Operation{
 		path: item, method: "get", id: id("read", ""), action: "get", text: "read the specified " + k.Kind,
 		result: model, codes: []string{"200"}, produces: jsonYAMLProto,
 	})
-	add("update", operation{
+	add("update", Operation{
 		path: item, method: "put", id: id("replace", ""), action: "put", text: "replace the specified " + k.Kind,
 		query: options(metav1.UpdateOptions{}), body: model, result: model, codes: []string{"200", "201"}, produces: jsonYAMLProto,
 	})
-	add("patch", operation{
+	add("patch", Operation{
 		path: item, method: "patch", id: id("patch", ""), action: "patch", text: "partially update the specified " + k.Kind,
 		query: options(metav1.PatchOptions{}), body: patchModel, result: model, codes: []string{"200", "201"}, produces: jsonYAMLProto, consumes: patches,
 	})
-	add("delete", operation{
+	add("delete", Operation{
 		path: item, method: "delete", id: id("delete", ""), action: "delete", text: "delete " + kind,
 		query: options(metav1.DeleteOptions{}), body: deleteModel, optionalBody: true, result: statusModel, codes: []string{"200", "202"}, produces: jsonYAMLProto,
 	})
 	if k.Namespaced {
-		add("list", operation{
+		add("list", Operation{
 			path: root + "/" + k.Plural, method: "get", id: "list" + camel(gv) + k.Kind + "ForAllNamespaces", action: "list",
 			text: "list or watch objects of kind " + k.Kind, query: lists, result: list, codes: []string{"200"}, produces: withWatch,
 		})
 	}
-	if served != k.Served[0] {
-		return ops // subresources belong to the first version
+	if served == k.Served[0] || served.Own { // otherwise subresources belong to the first version
+		for _, sub := range k.SubresourcesOf(served) {
+			ops = append(ops, subresourceOperations(gvk, item, model, id, sub)...)
+		}
 	}
-	for _, sub := range k.Subresources {
-		ops = append(ops, subresourceOperations(gvk, item, model, id, sub)...)
+	if k.Custom() {
+		for i := range ops {
+			ops[i].produces = withoutProtobuf(ops[i].produces)
+			if ops[i].consumes != nil {
+				ops[i].consumes = customPatches
+			}
+		}
 	}
 	return ops
 }
 
-func subresourceOperations(owner schema.GroupVersionKind, item, model string, id func(verb, suffix string) string, sub *kinds.Subresource) []operation {
+func subresourceOperations(owner schema.GroupVersionKind, item, model string, id func(verb, suffix string) string, sub *kinds.Subresource) []Operation {
 	gvk, sent := owner, model
 	var connect []parameter
 	isConnection := false
@@ -203,9 +217,9 @@ func subresourceOperations(owner schema.GroupVersionKind, item, model string, id
 	}
 	suffix := camelWord(sub.Name)
 	path := item + "/" + sub.Name
-	var ops []operation
+	var ops []Operation
 	for _, verb := range sub.Verbs {
-		o := operation{path: path, gvk: gvk, result: sent, produces: jsonYAMLProto, codes: []string{"200", "201"}}
+		o := Operation{path: path, gvk: gvk, result: sent, produces: jsonYAMLProto, codes: []string{"200", "201"}}
 		if isConnection {
 			o.method = map[string]string{"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}[verb]
 			prefix := "connect" + camel(owner.GroupVersion())
@@ -241,9 +255,19 @@ func subresourceOperations(owner schema.GroupVersionKind, item, model string, id
 	return ops
 }
 
-// ModelName is the name of a type's schema: io.k8s.api.core.v1.Pod.
+// ModelName is the name of a type's schema: io.k8s.api.core.v1.Pod; for what is no Go type com.example.v1.Widget.
 func ModelName(v runtime.Object) string {
-	return v.(interface{ OpenAPIModelName() string }).OpenAPIModelName()
+	if named, ok := v.(interface{ OpenAPIModelName() string }); ok {
+		return named.OpenAPIModelName()
+	}
+	return CustomName(v.GetObjectKind().GroupVersionKind())
+}
+
+// CustomName is the name of the schema of a custom kind.
+func CustomName(gvk schema.GroupVersionKind) string {
+	parts := strings.Split(gvk.Group, ".")
+	slices.Reverse(parts)
+	return strings.Join(append(parts, gvk.Version, gvk.Kind), ".")
 }
 
 // camel names a group version as operation ids do: CoreV1, EventsV1.
