@@ -7,6 +7,7 @@ import (
 	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/controllers/clusterroleaggregation"
 	"github.com/tenet-run/tenet/controllers/deployment"
+	"github.com/tenet-run/tenet/controllers/disruption"
 	"github.com/tenet-run/tenet/controllers/garbage"
 	"github.com/tenet-run/tenet/controllers/namespace"
 	"github.com/tenet-run/tenet/controllers/nodelifecycle"
@@ -38,6 +39,7 @@ func Controllers(o Options) []controllers.Controller {
 		namespace.New(o.Kinds, core.Event),
 		serviceaccount.New(),
 		clusterroleaggregation.New(),
+		disruption.New(o.Kinds),
 	}
 	if len(o.RootCA) > 0 {
 		list = append(list, serviceaccount.RootCA(o.RootCA))

@@ -11,15 +11,18 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/controllers/controllerstest"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/kinds/policy"
 )
 
 // story is what the perturbed runs live through: a Deployment comes up, is rolled over to another template, scaled, and another one is deleted with
@@ -77,6 +80,10 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		c.must(ctx, core.Namespace, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "doomed"}})
 		c.must(ctx, apps.Deployment, deployment("default", "web", 4))
 		c.must(ctx, apps.Deployment, deployment("default", "gone", 2))
+		half := intstr.FromString("50%")
+		c.must(ctx, policy.PodDisruptionBudget, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable: &half, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+		}})
 		c.must(ctx, apps.Deployment, deployment("doomed", "inside", 2))
 		time.Sleep(10 * time.Second)
 		c.change(ctx, "web", `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"img:2"}]}}}}`)
@@ -91,7 +98,8 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		time.Sleep(20 * time.Second)
 		c.change(ctx, "web", `{"spec":{"replicas":2}}`)
 		time.Sleep(100 * time.Second)
-		end = controllerstest.PrintAll(c.cache, core.Namespace, apps.Deployment, apps.ReplicaSet, core.Pod, core.ServiceAccount, core.ConfigMap, core.Node)
+		end = controllerstest.PrintAll(c.cache, core.Namespace, apps.Deployment, apps.ReplicaSet, core.Pod, core.ServiceAccount, core.ConfigMap, core.Node,
+			policy.PodDisruptionBudget)
 		writes, surplus = int(count.Load()), int(peak.Load())
 		cancel()
 		<-supervisor

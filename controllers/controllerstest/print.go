@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tenet-run/tenet/controllers"
@@ -58,6 +59,11 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		if o.Spec.NodeName != "" {
 			fmt.Fprintf(&b, " on %s", o.Spec.NodeName)
 		}
+		for _, c := range o.Status.Conditions {
+			if c.Type == corev1.DisruptionTarget {
+				fmt.Fprintf(&b, " %s=%s", c.Type, c.Status)
+			}
+		}
 	case *corev1.Namespace:
 		fmt.Fprintf(&b, " %s", o.Status.Phase)
 		for _, c := range o.Status.Conditions {
@@ -74,6 +80,18 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		}
 		if o.Spec.PodCIDR != "" {
 			fmt.Fprintf(&b, " cidr=%s", o.Spec.PodCIDR)
+		}
+	case *policyv1.PodDisruptionBudget:
+		st := o.Status
+		fmt.Fprintf(&b, " healthy=%d/%d of %d allowed=%d", st.CurrentHealthy, st.DesiredHealthy, st.ExpectedPods, st.DisruptionsAllowed)
+		for _, name := range slices.Sorted(maps.Keys(st.DisruptedPods)) {
+			fmt.Fprintf(&b, " disrupted=%s", name)
+		}
+		if st.ObservedGeneration != o.Generation {
+			fmt.Fprintf(&b, " observed=%d of %d", st.ObservedGeneration, o.Generation)
+		}
+		for _, c := range st.Conditions {
+			fmt.Fprintf(&b, " %s=%s(%s)", c.Type, c.Status, strings.TrimSpace(c.Reason+" "+c.Message))
 		}
 	case *corev1.ConfigMap:
 		fmt.Fprintf(&b, " data=%v", o.Data)
