@@ -189,10 +189,23 @@ func (c *call) admissionRequest(op admission.Operation, obj, old kinds.Object, d
 }
 
 func (c *call) mutate(r *admission.Request) error {
-	for _, p := range c.cfg.Admission {
-		if m, ok := p.(admission.Mutator); ok {
-			if err := m.Mutate(c.ctx, r); err != nil {
-				return c.refused(r, err)
+	for i, p := range c.cfg.Admission {
+		m, ok := p.(admission.Mutator)
+		if !ok {
+			continue
+		}
+		if err := m.Mutate(c.ctx, r); err != nil {
+			return c.refused(r, err)
+		}
+		if !r.Reinvoked() {
+			continue
+		}
+		r.Again = true
+		for _, p := range c.cfg.Admission[:i+1] {
+			if m, ok := p.(admission.Mutator); ok {
+				if err := m.Mutate(c.ctx, r); err != nil {
+					return c.refused(r, err)
+				}
 			}
 		}
 	}

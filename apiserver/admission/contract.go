@@ -51,7 +51,34 @@ type Request struct {
 	// Warn adds a Warning header to the answer. Never nil.
 	Warn func(text string)
 
-	finish []func()
+	// Again: mutators run for the second and last time, because one that came late has changed what those before it saw. The object is the changed one.
+	Again bool
+
+	finish   []func()
+	reinvoke bool
+	values   map[any]any
+}
+
+// Value is what a plugin keeps with the request from its first to its second round, by a key of its own.
+func (r *Request) Value(key any) any { return r.values[key] }
+
+// SetValue keeps a value.
+func (r *Request) SetValue(key, value any) {
+	if r.values == nil {
+		r.values = map[any]any{}
+	}
+	r.values[key] = value
+}
+
+// Reinvoke asks that the mutators up to and including the one that calls it run once more. It is for those that change what others look at (webhooks add a
+// container, to which the service account's volume is then mounted). Once is all: in the second round it does nothing.
+func (r *Request) Reinvoke() { r.reinvoke = !r.Again }
+
+// Reinvoked takes the wish back and reports whether there was one. For who runs plugins.
+func (r *Request) Reinvoked() bool {
+	was := r.reinvoke
+	r.reinvoke = false
+	return was
 }
 
 // AfterWrite has f called when the request is over: its write is visible, or was given up. A plugin that holds something for the request (an address that is

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tenet-run/tenet/apiserver"
 	"github.com/tenet-run/tenet/apiserver/admission"
+	"github.com/tenet-run/tenet/apiserver/admission/webhook"
 	"github.com/tenet-run/tenet/apiserver/authn"
 	"github.com/tenet-run/tenet/apiserver/authz"
 	"github.com/tenet-run/tenet/apiserver/connect"
@@ -139,6 +140,7 @@ func New(cfg Config) (*Control, error) {
 	}
 	gate := authz.New(cfg.Store, read)
 	handlers := connectHandlers(cfg.Nodes, read, tokens, gate)
+	hooks := webhook.Config{Reader: read, Changed: cfg.Store.Changed, Authorizer: gate, Log: cfg.Logger.Warn}
 	if cfg.authenticator == nil {
 		cfg.authenticator = authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens})
 	}
@@ -153,6 +155,8 @@ func New(cfg Config) (*Control, error) {
 			admission.Priority(read),
 			admission.DefaultTolerationSeconds(),
 			admission.TaintNodesByCondition(),
+			webhook.Mutating(hooks),
+			webhook.Validating(hooks),
 			addresses,
 			gate.Escalation(),
 			c.custom,
