@@ -54,7 +54,7 @@ func RemoveServiceAddress(ip netip.Addr) error {
 	return nil
 }
 
-// ensureBridge makes the bridge with the range's first address, as the bridge plugin would for the first pod: the gateway then exists before any pod.
+// ensureBridge makes the bridge with the range's first address: the gateway exists before any pod.
 func ensureBridge(name string, pods netip.Prefix, mtu int) error {
 	link, err := ensureLink(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: mtu, TxQLen: -1}})
 	if err != nil {
@@ -62,6 +62,10 @@ func ensureBridge(name string, pods netip.Prefix, mtu int) error {
 	}
 	if link.Type() != "bridge" {
 		return fmt.Errorf("an interface of this name exists and is a %s", link.Type())
+	}
+	// Said to be its own, the MAC stays. Otherwise it is the lowest of all ports' and changes as pods come and go, and pods send to one that is no more.
+	if err := netlink.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr); err != nil {
+		return fmt.Errorf("keep the hardware address: %w", err)
 	}
 	gateway := netip.PrefixFrom(pods.Addr().Next(), pods.Bits())
 	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)

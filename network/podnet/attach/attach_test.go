@@ -5,6 +5,7 @@ package attach
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -201,6 +202,42 @@ func TestPodIsJoinedAndLeftAgain(t *testing.T) {
 		t.Error("CHECK finds nothing wrong with a pod that has left")
 	}
 	n.must("ADD", "c", sandbox(t, "c"), map[string]any{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"})
+}
+
+// Pods remember the gateway's MAC, and a bridge that was not told otherwise takes the lowest of its ports'.
+func TestGatewayKeepsItsMAC(t *testing.T) {
+	n := newNode(t, "10.42.5.0/24")
+	mac := func() string {
+		bridge, err := netlink.LinkByName(n.Bridge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bridge.Attrs().HardwareAddr.String()
+	}
+	want := mac()
+	// The lowest there can be.
+	low := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "low", HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}}}
+	if err := netlink.LinkAdd(low); err != nil {
+		low := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "low", HardwareAddr: low.HardwareAddr}, PeerName: "high"}
+		if err := netlink.LinkAdd(low); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link, err := netlink.LinkByName("low")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	bridge, err := netlink.LinkByName(n.Bridge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetMaster(link, bridge); err != nil {
+		t.Fatal(err)
+	}
+	if got := mac(); got != want {
+		t.Errorf("with another port the bridge's MAC is %s, want %s as before", got, want)
+	}
 }
 
 func TestAddAgainAfterAKill(t *testing.T) {

@@ -25,7 +25,7 @@ type veth struct {
 
 // hostName is the node's end's name: DEL finds it without having been told.
 func hostName(id, ifName string) string {
-	return fmt.Sprintf("veth%x", sha256.Sum256([]byte(id + "/" + ifName)))[:15]
+	return fmt.Sprintf("veth%x", sha256.Sum256([]byte(id+"/"+ifName)))[:15]
 }
 
 // macOf follows from the address, so that no neighbour remembers another one when the address is given again.
