@@ -22,7 +22,7 @@ import (
 )
 
 // New is the controller. A pod's owner may be of any of the kinds, if that has a scale.
-func New(set *controllers.KindSet) controllers.Controller {
+func New(set *kinds.Set) controllers.Controller {
 	return controllers.Controller{
 		Name: "disruption", Component: "controllermanager",
 		Inputs: []controllers.Input{

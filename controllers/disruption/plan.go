@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/controllers"
+	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/policy"
 )
@@ -23,7 +24,7 @@ import (
 // deletionTimeout is how long a pod that was evicted may take until its deletion shows; after that it counts as there again.
 const deletionTimeout = 2 * time.Minute
 
-type planner struct{ kinds *controllers.KindSet }
+type planner struct{ kinds *kinds.Set }
 
 func (pl planner) plan(s controllers.Snapshot, key controllers.Key, now time.Time) controllers.Plan {
 	if key.Kind == core.Pod {

@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/apps"
 )
@@ -64,7 +63,7 @@ func (a *account) owner(namespace string, ref *metav1.OwnerReference) (kinds.Obj
 	if !ok || obj.GetUID() != ref.UID {
 		return nil, 0, nil
 	}
-	if above := metav1.GetControllerOfNoCopy(obj); k == apps.ReplicaSet && above != nil && controllers.IsKind(apps.Deployment, above.APIVersion, above.Kind) {
+	if above := metav1.GetControllerOfNoCopy(obj); k == apps.ReplicaSet && above != nil && kinds.IsKind(apps.Deployment, above.APIVersion, above.Kind) {
 		return a.owner(namespace, above)
 	}
 	out, err := view.Read(obj)
