@@ -48,6 +48,13 @@ func (a *api) usage() usage {
 	return u
 }
 
+// resetPeak begins the high-water mark of memory anew.
+func (a *api) resetPeak() {
+	for _, p := range a.procs {
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.Pid), []byte("5"), 0)
+	}
+}
+
 // ownCPU is what the load generator has used.
 func ownCPU() time.Duration {
 	var r syscall.Rusage

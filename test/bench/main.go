@@ -27,6 +27,7 @@ var (
 	repeat   = flag.Int("repeat", 1, "do the rows about lists and watches so many times over, for profiles")
 	profiles = flag.String("profiles", "", "folder for CPU profiles of the servers (one row each), for as long as -seconds")
 	seconds  = flag.Int("seconds", 3, "length of each profile; work that is shorter is waited for")
+	silent   = flag.Int("silent", 50, "watchers that never read, beside nine times as many that do")
 	idleFor  = flag.Duration("idle", 20*time.Second, "how long the idle figures are taken")
 )
 

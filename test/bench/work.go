@@ -190,6 +190,8 @@ func (s *side) run() (*results, error) {
 		r.add(fmt.Sprintf("%s (%.1f MB)", l.name, mb(size)), ms(took)/k, false, "%.1f ms", ms(took)/k)
 		r.add("  server CPU (load)", ms(cpu)/k, false, "%.1f ms (%.1f ms)", ms(cpu)/k, ms(load)/k)
 	}
+	a.resetPeak()
+	rss := a.usage().rss
 	took, cpu, load, err = a.measure("8 lists", func() error {
 		_, err := a.each(8, 8, func(c *http.Client, _ int) error {
 			_, err := a.do(c, "GET", "/api/v1/namespaces/bench/pods", jsonType, "identity", nil)
@@ -202,10 +204,20 @@ func (s *side) run() (*results, error) {
 	}
 	u := a.usage()
 	r.add("8 LISTs of all at once, JSON", ms(took), false, "%.0f ms", ms(took))
-	r.add("  server CPU (load); RSS after; peak", ms(cpu), false, "%.0f ms (%.0f ms); %.0f MB; %.0f MB", ms(cpu), ms(load), mb(u.rss), mb(u.peak))
+	r.add("  server CPU (load)", ms(cpu), false, "%.0f ms (%.0f ms)", ms(cpu), ms(load))
+	r.add("  RSS before; its growth at the highest; after", 0, false, "%.0f MB; %+.0f MB; %+.0f MB", mb(rss), mb(u.peak-rss), mb(u.rss-rss))
 
-	if err := a.fanOut(r); err != nil {
+	if err := a.fanOut(r, *watchers, 0); err != nil {
 		return nil, err
+	}
+	if *silent > 0 {
+		// The same twice: what do the silent ones cost the others?
+		if err := a.fanOut(r, 9**silent, 0); err != nil {
+			return nil, err
+		}
+		if err := a.fanOut(r, 9**silent, *silent); err != nil {
+			return nil, err
+		}
 	}
 
 	took, cpu, load, err = a.measure("delete", func() error {
@@ -252,8 +264,9 @@ func (a *api) count(c *http.Client) (int, error) {
 	return len(list.Items) + list.Metadata.RemainingItemCount, err
 }
 
-// fanOut opens watchers on a namespace of config maps, changes objects as fast as eight clients can, and measures delivery to all.
-func (a *api) fanOut(r *results) error {
+// fanOut opens watchers on a namespace of config maps, changes objects as fast as eight clients can, and measures delivery to all. Beside them are silent ones that
+// never read.
+func (a *api) fanOut(r *results, watchers, silent int) error {
 	const writers = 8
 	changes := 1000 * *repeat
 	c := a.client()
@@ -262,7 +275,7 @@ func (a *api) fanOut(r *results) error {
 		return fmt.Appendf(nil, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"beat-%d","namespace":"bench"},"data":{"at":"%d","n":"%d","fill":%q}}`, w, time.Now().UnixNano(), i, strings.Repeat("x", 1000))
 	}
 	for w := range writers {
-		if _, err := a.do(c, "POST", base, jsonType, "identity", object(w, 0)); err != nil {
+		if _, err := a.do(c, "POST", base, jsonType, "identity", object(w, 0)); err != nil && !strings.Contains(err.Error(), "already exists") {
 			return err
 		}
 	}
@@ -270,13 +283,18 @@ func (a *api) fanOut(r *results) error {
 	defer cancel()
 	var ready, done sync.WaitGroup
 	var received atomic.Int64
-	lags := make([][]time.Duration, *watchers)
-	errs := make(chan error, *watchers)
+	lags := make([][]time.Duration, watchers)
+	errs := make(chan error, watchers)
 	conns := make([]*http.Client, 8)
 	for i := range conns {
 		conns[i] = a.client()
 	}
-	for i := range *watchers {
+	for range silent {
+		if err := a.silentWatch(ctx, base+"?watch=1&resourceVersion=0"); err != nil {
+			return err
+		}
+	}
+	for i := range watchers {
 		ready.Add(1)
 		done.Go(func() {
 			req, _ := http.NewRequestWithContext(ctx, "GET", a.url+base+"?watch=1&resourceVersion=0", nil)
@@ -322,7 +340,7 @@ func (a *api) fanOut(r *results) error {
 					sent = sent*10 + int64(b-'0')
 				}
 				lags[i] = append(lags[i], time.Since(time.Unix(0, sent)))
-				if received.Add(1) == int64(*watchers*changes) {
+				if received.Add(1) == int64(watchers*changes) {
 					cancel()
 					return
 				}
@@ -336,7 +354,7 @@ func (a *api) fanOut(r *results) error {
 	default:
 	}
 	time.Sleep(200 * time.Millisecond)
-	took, cpu, load, err := a.measure("fan-out", func() error {
+	took, cpu, load, err := a.measure(fmt.Sprintf("fan-out %d+%d", watchers, silent), func() error {
 		if _, err := a.each(writers, changes, func(c *http.Client, i int) error {
 			w := i % writers
 			_, err := a.do(c, "PUT", fmt.Sprintf("%s/beat-%d", base, w), jsonType, "identity", object(w, i+1))
@@ -357,7 +375,7 @@ func (a *api) fanOut(r *results) error {
 	if err != nil {
 		return err
 	}
-	if lost := int64(*watchers*changes) - received.Load(); lost > 0 {
+	if lost := int64(watchers*changes) - received.Load(); lost > 0 {
 		took -= 2 * time.Second // of waiting for what does not come
 		log.Printf("  %d events did not come: their watchers were cut off", lost)
 	}
@@ -369,8 +387,12 @@ func (a *api) fanOut(r *results) error {
 	}
 	slices.Sort(all)
 	rate := float64(len(all)) / took.Seconds()
-	r.add(fmt.Sprintf("watch fan-out, %d watchers", *watchers), rate, true, "%.0f events/s", rate)
-	r.add("  events not delivered, their watchers having been cut off", float64(int64(*watchers*changes)-int64(len(all))), false, "%d of %d", *watchers*changes-len(all), *watchers*changes)
+	name := fmt.Sprintf("watch fan-out, %d watchers", watchers)
+	if silent > 0 {
+		name += fmt.Sprintf(" beside %d that never read", silent)
+	}
+	r.add(name, rate, true, "%.0f events/s", rate)
+	r.add("  events not delivered, their watchers having been cut off", float64(int64(watchers*changes)-int64(len(all))), false, "%d of %d", watchers*changes-len(all), watchers*changes)
 	r.add("  lag p50; p99", ms(all[len(all)/2]), false, "%.1f ms; %.1f ms", ms(all[len(all)/2]), ms(all[len(all)*99/100]))
 	r.add("  server CPU per 1,000 events (load)", ms(cpu)/float64(len(all))*1000, false, "%.2f ms (%.2f ms)", ms(cpu)/float64(len(all))*1000, ms(load)/float64(len(all))*1000)
 	return nil
