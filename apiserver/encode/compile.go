@@ -85,6 +85,9 @@ func (c *compiler) make(t reflect.Type, making map[reflect.Type]*encoder) encode
 		return c.compact.append
 	}
 	for _, m := range marshalers {
+		if t.Kind() == reflect.Pointer {
+			break // what it points to tells
+		}
 		if t.Implements(m) || reflect.PointerTo(t).Implements(m) {
 			return generic(t)
 		}
