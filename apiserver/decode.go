@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"reflect"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tenet-run/tenet/apiserver/encode"
+	"github.com/tenet-run/tenet/apiserver/parse"
 	"github.com/tenet-run/tenet/kinds"
 )
 
@@ -55,6 +57,8 @@ type payload struct {
 	media encode.Media
 	// validation is Strict, Warn or Ignore; "" is Warn.
 	validation string
+	// parser reads what is ordinary; nil: no such reader.
+	parser *parse.Parser
 }
 
 var protobufMagic = []byte("k8s\x00")
@@ -100,9 +104,14 @@ func (p *payload) unmarshal(obj runtime.Object) (header *schema.GroupVersionKind
 		into = &loose.Object
 	}
 	var more []error
-	if wantStrict {
+	switch {
+	case p.parser != nil && !custom && p.parser.Parse(data, obj):
+		// Nothing to find fault with.
+	case wantStrict:
+		reset(obj, p.parser)
 		more, err = kjson.UnmarshalStrict(data, into)
-	} else {
+	default:
+		reset(obj, p.parser)
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, into)
 	}
 	if err != nil {
@@ -122,6 +131,13 @@ func (p *payload) unmarshal(obj runtime.Object) (header *schema.GroupVersionKind
 	}
 	gvk := gv.WithKind(kind)
 	return &gvk, append(strict, more...), nil
+}
+
+// reset empties what a parser has left behind.
+func reset(obj runtime.Object, tried *parse.Parser) {
+	if _, custom := obj.(*unstructured.Unstructured); tried != nil && !custom {
+		reflect.ValueOf(obj).Elem().SetZero()
+	}
 }
 
 // typeMeta is the type header of an object as it was decoded.

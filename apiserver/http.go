@@ -351,7 +351,7 @@ func (x *exchange) payload(validation string) (*payload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &payload{data: data, media: media, validation: validation}, nil
+	return &payload{data: data, media: media, validation: validation, parser: &x.parser}, nil
 }
 
 func (x *exchange) listOptions() (*metav1.ListOptions, error) {

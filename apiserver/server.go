@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenet-run/tenet/apiserver/encode"
+	"github.com/tenet-run/tenet/apiserver/parse"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/openapi"
 	"github.com/tenet-run/tenet/store"
@@ -22,6 +23,7 @@ type Server struct {
 	log    *slog.Logger
 	now    func() time.Time
 	cache  *encode.Cache
+	parser parse.Parser
 	live   *kinds.Set
 	fixed  map[resourceKey]*resource // kinds that were there from the start
 	tokens continueTokens
