@@ -24,11 +24,17 @@ import (
 func anything(seed int64) *randfill.Filler {
 	texts := []string{"", "a", "nginx", `quote " back \ slash`, "<b>&amp;", "é ü 世界", "line\u2028separator", "control \x01\n"}
 	return randfill.NewWithSeed(seed).NilChance(0.4).NumElements(0, 2).MaxDepth(14).Funcs(
-		func(q *quantity.Quantity, c randfill.Continue) { *q = *quantity.NewQuantity(c.Int63n(1000), quantity.DecimalSI) },
+		func(q *quantity.Quantity, c randfill.Continue) {
+			*q = *quantity.NewQuantity(c.Int63n(1000), quantity.DecimalSI)
+		},
 		func(i *intstr.IntOrString, c randfill.Continue) { *i = intstr.FromInt32(c.Int31n(100)) },
 		func(t *metav1.Time, c randfill.Continue) { *t = metav1.Unix(c.Int63n(1e9), 0) },
-		func(t *metav1.MicroTime, c randfill.Continue) { *t = metav1.NewMicroTime(time.UnixMicro(c.Int63n(1e15))) },
-		func(r *runtime.RawExtension, c randfill.Continue) { r.Raw = fmt.Appendf(nil, `{"n":[%d,"]}"]}`, c.Intn(3)) },
+		func(t *metav1.MicroTime, c randfill.Continue) {
+			*t = metav1.NewMicroTime(time.UnixMicro(c.Int63n(1e15)))
+		},
+		func(r *runtime.RawExtension, c randfill.Continue) {
+			r.Raw = fmt.Appendf(nil, `{"n":[%d,"]}"]}`, c.Intn(3))
+		},
 		func(f *metav1.FieldsV1, c randfill.Continue) { f.Raw = []byte(`{"f:a":{".":{}}}`) },
 		func(s *string, c randfill.Continue) { *s = texts[c.Intn(len(texts))] },
 	)
