@@ -233,6 +233,19 @@ func build(t reflect.Type, making map[reflect.Type]*reader) reader {
 			*(*int64)(p) = n
 			return ok
 		}
+	case reflect.Float64:
+		return func(in *input, p unsafe.Pointer) bool {
+			if in.peek() == 'n' {
+				return in.literal("null")
+			}
+			raw, ok := in.raw()
+			if !ok || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
+				return false
+			}
+			f, err := strconv.ParseFloat(string(raw), 64)
+			*(*float64)(p) = f
+			return err == nil
+		}
 	case reflect.Slice:
 		return slice(t, making)
 	case reflect.Map:
