@@ -12,6 +12,7 @@ import (
 	"github.com/tenet-run/tenet/controllers/namespace"
 	"github.com/tenet-run/tenet/controllers/nodelifecycle"
 	"github.com/tenet-run/tenet/controllers/replicaset"
+	"github.com/tenet-run/tenet/controllers/resourcequota"
 	"github.com/tenet-run/tenet/controllers/serviceaccount"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
@@ -40,6 +41,7 @@ func Controllers(o Options) []controllers.Controller {
 		serviceaccount.New(),
 		clusterroleaggregation.New(),
 		disruption.New(o.Kinds),
+		resourcequota.New(o.Kinds),
 	}
 	if len(o.RootCA) > 0 {
 		list = append(list, serviceaccount.RootCA(o.RootCA))

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -80,6 +81,9 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		c.must(ctx, core.Namespace, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "doomed"}})
 		c.must(ctx, apps.Deployment, deployment("default", "web", 4))
 		c.must(ctx, apps.Deployment, deployment("default", "gone", 2))
+		c.must(ctx, core.ResourceQuota, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "all"}, Spec: corev1.ResourceQuotaSpec{
+			Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("50"), "count/replicasets.apps": resource.MustParse("50")},
+		}})
 		half := intstr.FromString("50%")
 		c.must(ctx, policy.PodDisruptionBudget, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: policyv1.PodDisruptionBudgetSpec{
 			MinAvailable: &half, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
@@ -99,7 +103,7 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		c.change(ctx, "web", `{"spec":{"replicas":2}}`)
 		time.Sleep(100 * time.Second)
 		end = controllerstest.PrintAll(c.cache, core.Namespace, apps.Deployment, apps.ReplicaSet, core.Pod, core.ServiceAccount, core.ConfigMap, core.Node,
-			policy.PodDisruptionBudget)
+			policy.PodDisruptionBudget, core.ResourceQuota)
 		writes, surplus = int(count.Load()), int(peak.Load())
 		cancel()
 		<-supervisor

@@ -93,6 +93,15 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		for _, c := range st.Conditions {
 			fmt.Fprintf(&b, " %s=%s(%s)", c.Type, c.Status, strings.TrimSpace(c.Reason+" "+c.Message))
 		}
+	case *corev1.ResourceQuota:
+		for _, name := range slices.Sorted(maps.Keys(o.Status.Hard)) {
+			used, known := o.Status.Used[name]
+			hard := o.Status.Hard[name]
+			if b.WriteString(" " + string(name) + "="); known {
+				b.WriteString(used.String())
+			}
+			b.WriteString("/" + hard.String())
+		}
 	case *corev1.ConfigMap:
 		fmt.Fprintf(&b, " data=%v", o.Data)
 	}

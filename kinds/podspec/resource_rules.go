@@ -51,3 +51,6 @@ func IsQuotaResource(name corev1.ResourceName) bool {
 
 // MayOvercommit reports whether requests of a resource may be below limits.
 func MayOvercommit(name corev1.ResourceName) bool { return overcommitAllowed(name) }
+
+// IsNativeResource reports whether a resource is Kubernetes' own, not a device's or a vendor's.
+func IsNativeResource(name corev1.ResourceName) bool { return isNative(name) }
