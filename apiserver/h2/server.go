@@ -29,8 +29,8 @@ const (
 	// streamBuffer and connBuffer are the request bodies, not yet read by handlers, that a stream and a connection may hold.
 	streamBuffer = 1 << 20
 	connBuffer   = 1 << 20
-	// maxReadFrame is the largest frame that is accepted.
-	maxReadFrame = 1 << 20
+	// maxReadFrame is the largest frame that is accepted. A connection keeps a buffer of the largest one that came.
+	maxReadFrame = 64 << 10
 	// headerTable is the size of the compression table for headers, in both directions.
 	headerTable = 4 << 10
 	// firstFrames is how long a client may take to begin.
