@@ -27,6 +27,9 @@ const (
 	mediaJSON     = "application/json"
 	mediaYAML     = "application/yaml"
 	mediaProtobuf = "application/vnd.kubernetes.protobuf"
+	// CBOR is served (KEP-4222) but, as upstream does while it is not on by default, not named where media types are listed.
+	mediaCBOR    = "application/cbor"
+	mediaCBORSeq = "application/cbor-seq"
 )
 
 // inputMedia reads a Content-Type.
@@ -46,6 +49,8 @@ func inputMedia(contentType string) (encode.Media, error) {
 			return encode.YAML, nil
 		case mediaProtobuf:
 			return encode.Protobuf, nil
+		case mediaCBOR:
+			return encode.CBOR, nil
 		}
 	}
 	return 0, unsupportedMedia(mediaJSON, mediaYAML, mediaProtobuf)
@@ -86,6 +91,11 @@ func (p *payload) unmarshal(obj runtime.Object) (header *schema.GroupVersionKind
 		return &gvk, nil, m.Unmarshal(u.Raw)
 	}
 	data := p.data
+	if p.media == encode.CBOR {
+		if data, err = encode.CBORToJSON(p.data); err != nil {
+			return nil, nil, err
+		}
+	}
 	wantStrict := p.validation != metav1.FieldValidationIgnore
 	if p.media == encode.YAML {
 		if data, err = yaml.YAMLToJSON(p.data); err != nil {

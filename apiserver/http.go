@@ -498,14 +498,14 @@ func (x *exchange) httpPatch() (int, result, error) {
 	contentType, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
 	pt := types.PatchType(contentType)
 	known := x.patchTypes()
-	ok := false
+	ok := pt == applyCBOR
 	for _, k := range known {
 		ok = ok || k == contentType
 	}
 	if !ok {
 		return 0, result{}, unsupportedMedia(known...)
 	}
-	if pt == apply {
+	if pt == apply || pt == applyCBOR {
 		x.metered = "apply"
 	}
 	data, err := x.body()

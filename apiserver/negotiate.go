@@ -25,6 +25,8 @@ func (a accepted) contentType() string {
 		return mediaYAML
 	case encode.Protobuf:
 		return mediaProtobuf
+	case encode.CBOR:
+		return mediaCBOR
 	}
 	return mediaJSON
 }
@@ -100,6 +102,8 @@ func negotiate(r *http.Request, custom bool) (accepted, error) {
 			a.media = encode.YAML
 		case c.typ == "application" && c.sub == "vnd.kubernetes.protobuf":
 			a.media = encode.Protobuf
+		case c.typ == "application" && (c.sub == "cbor" || c.sub == "cbor-seq"):
+			a.media = encode.CBOR
 		default:
 			ok = false
 		}

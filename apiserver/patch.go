@@ -38,12 +38,20 @@ func (c *call) patchTypes() []string {
 const (
 	strategic = types.StrategicMergePatchType
 	apply     = types.ApplyYAMLPatchType
+	applyCBOR = types.ApplyCBORPatchType
 )
 
 // patch changes an object, or a subresource's view of it, by one of the patch types. Apply is in apply.go.
 func (c *call) patch(pt types.PatchType, data []byte, opts *metav1.PatchOptions) (result, error) {
 	if errs := metav1validation.ValidatePatchOptions(opts, pt); len(errs) > 0 {
 		return result{}, apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "PatchOptions"}, "", errs)
+	}
+	if pt == applyCBOR {
+		var err error
+		if data, err = encode.CBORToJSON(data); err != nil {
+			return result{}, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+		}
+		pt = apply
 	}
 	if pt == apply {
 		return c.apply(data, opts)

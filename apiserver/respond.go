@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -133,6 +134,12 @@ var gzips = sync.Pool{New: func() any {
 // formed writes JSON (one value, without newline) in the form that was asked for.
 func (a *answer) formed(data []byte) error {
 	switch {
+	case a.accept.media == encode.CBOR:
+		b, err := encode.JSONToCBOR(data)
+		if err != nil {
+			return err
+		}
+		a.Write(b)
 	case a.accept.media == encode.YAML:
 		y, err := yaml.JSONToYAML(data)
 		if err != nil {
@@ -163,6 +170,14 @@ func writeObject(w http.ResponseWriter, r *http.Request, accept accepted, code i
 			return a.end()
 		}
 		a.accept.media = encode.JSON
+	}
+	if accept.media == encode.CBOR {
+		data, err := encode.MarshalCBOR(obj)
+		if err != nil {
+			return err
+		}
+		a.Write(data)
+		return a.end()
 	}
 	data, err := encode.Marshal(obj)
 	if err != nil {
@@ -203,6 +218,17 @@ func (c *call) sendResult(w http.ResponseWriter, r *http.Request, accept accepte
 			return err
 		}
 		return c.sendTransformed(w, r, accept, code, obj)
+	}
+	if accept.media == encode.CBOR {
+		obj, err := c.decoded(out.record)
+		if err != nil {
+			return err
+		}
+		v, err := c.view(obj)
+		if err != nil {
+			return err
+		}
+		return writeObject(w, r, accept, code, v)
 	}
 	a := newAnswer(w, r, accept, code)
 	if accept.media == encode.Protobuf {
@@ -254,6 +280,9 @@ func (c *call) sendList(w http.ResponseWriter, r *http.Request, accept accepted,
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
 		err = c.writePartialList(out, accept, meta, records)
 	default:
+		if accept.media == encode.CBOR {
+			return c.sendCBORList(a, meta, records)
+		}
 		if accept.media == encode.Protobuf {
 			err = encode.WriteProtoList(out, c.head, meta, records)
 		} else {
@@ -273,6 +302,40 @@ func (c *call) sendList(w http.ResponseWriter, r *http.Request, accept accepted,
 		err = a.end()
 	}
 	return a.bytes, err
+}
+
+// sendCBORList writes a list in CBOR, which is made as a whole.
+func (c *call) sendCBORList(a *answer, m metav1.ListMeta, records []*store.Record) (int64, error) {
+	items := make([]runtime.Object, len(records))
+	for i, rec := range records {
+		obj, err := c.decoded(rec)
+		if err != nil {
+			return 0, err
+		}
+		if items[i], err = encode.Convert(c.served, obj); err != nil {
+			return 0, err
+		}
+	}
+	list := c.served.NewList()
+	if err := meta.SetList(list, items); err != nil {
+		return 0, err
+	}
+	gvk := c.gvk()
+	gvk.Kind += "List"
+	list.GetObjectKind().SetGroupVersionKind(gvk)
+	acc, err := meta.ListAccessor(list)
+	if err != nil {
+		return 0, err
+	}
+	acc.SetResourceVersion(m.ResourceVersion)
+	acc.SetContinue(m.Continue)
+	acc.SetRemainingItemCount(m.RemainingItemCount)
+	data, err := encode.MarshalCBOR(list)
+	if err != nil {
+		return 0, err
+	}
+	a.Write(data)
+	return a.bytes, a.end()
 }
 
 func badQuery(err error) error {

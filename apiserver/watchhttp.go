@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/tenet-run/tenet/apiserver/encode"
+	"github.com/tenet-run/tenet/kinds"
 )
 
 // frames turns what a watcher sees into bytes.
@@ -27,6 +28,9 @@ type frames struct {
 func (f *frames) append(dst []byte, v seen) ([]byte, error) {
 	event := string(v.event)
 	if f.accept.as.Kind == "" {
+		if f.accept.media == encode.CBOR {
+			return f.cborFrame(dst, v)
+		}
 		if f.accept.media == encode.Protobuf {
 			return encode.AppendProtoFrame(dst, f.head, event, v.record, v.revision)
 		}
@@ -49,10 +53,28 @@ func (f *frames) append(dst []byte, v seen) ([]byte, error) {
 		return encode.AppendValueFrame(dst, event, json.RawMessage(data))
 	}
 	p := partial(obj, f.accept.as.Version)
+	if f.accept.media == encode.CBOR {
+		return encode.CBORFrame(dst, event, p)
+	}
 	if f.accept.media == encode.Protobuf {
 		return encode.AppendValueProtoFrame(dst, event, schema.GroupVersionKind{Group: "meta.k8s.io", Version: f.accept.as.Version, Kind: p.Kind}, p)
 	}
 	return encode.AppendValueFrame(dst, event, p)
+}
+
+func (f *frames) cborFrame(dst []byte, v seen) ([]byte, error) {
+	obj, err := f.decoded(v.record)
+	if err != nil {
+		return dst, err
+	}
+	shown, err := f.view(obj)
+	if err != nil {
+		return dst, err
+	}
+	if v.revision != 0 {
+		setRevision(shown.(kinds.Object), v.revision)
+	}
+	return encode.CBORFrame(dst, string(v.event), shown)
 }
 
 func (f *frames) appendBookmark(dst []byte, revision string, initialEnd bool) ([]byte, error) {
@@ -79,6 +101,9 @@ func (f *frames) appendBookmark(dst []byte, revision string, initialEnd bool) ([
 		}
 		data = append(append(data, row...), "]}"...)
 		return encode.AppendValueFrame(dst, string(watch.Bookmark), json.RawMessage(data))
+	}
+	if f.accept.media == encode.CBOR {
+		return encode.CBORFrame(dst, string(watch.Bookmark), p)
 	}
 	if f.accept.media == encode.Protobuf {
 		return encode.AppendValueProtoFrame(dst, string(watch.Bookmark), schema.GroupVersionKind{Group: "meta.k8s.io", Version: f.accept.as.Version, Kind: p.Kind}, p)
@@ -148,6 +173,9 @@ func (s *socketSink) send(data []byte, err error) error {
 	if err != nil {
 		return err
 	}
+	if s.accept.media == encode.CBOR {
+		return s.conn.WriteMessage(websocket.BinaryMessage, data)
+	}
 	if s.accept.media == encode.Protobuf {
 		return s.conn.WriteMessage(websocket.BinaryMessage, data[4:]) // messages need no length in front
 	}
@@ -173,7 +201,7 @@ var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return
 
 // serveWatch streams a watch over HTTP, or over a WebSocket when the client asks to upgrade. It returns the number of events.
 func (c *call) serveWatch(w http.ResponseWriter, r *http.Request, accept accepted, opts *metav1.ListOptions) int64 {
-	if accept.media == encode.YAML {
+	if accept.media == encode.YAML || accept.media == encode.CBOR && accept.as.Kind == "Table" {
 		WriteError(w, r, notAcceptable(mediaJSON, mediaProtobuf))
 		return 0
 	}
@@ -239,6 +267,8 @@ func (c *call) serveWatch(w http.ResponseWriter, r *http.Request, accept accepte
 	contentType := accept.contentType()
 	if accept.media == encode.Protobuf {
 		contentType += ";stream=watch"
+	} else if accept.media == encode.CBOR {
+		contentType = mediaCBORSeq
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(http.StatusOK)

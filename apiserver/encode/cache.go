@@ -19,6 +19,7 @@ const (
 	JSON Media = iota
 	YAML
 	Protobuf
+	CBOR
 )
 
 // Body is an encoded object without type header. Data carries the resourceVersion of its record.

@@ -89,6 +89,9 @@ func BookmarkFrame(dst []byte, h *Head, media Media, revision string, initialEnd
 		return AppendValueProtoFrame(dst, "BOOKMARK", g, obj)
 	}
 	obj.GetObjectKind().SetGroupVersionKind(g)
+	if media == CBOR {
+		return CBORFrame(dst, "BOOKMARK", obj)
+	}
 	return AppendValueFrame(dst, "BOOKMARK", obj)
 }
 
@@ -99,5 +102,8 @@ func StatusFrame(dst []byte, media Media, status *metav1.Status) ([]byte, error)
 	}
 	s := *status
 	s.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	if media == CBOR {
+		return CBORFrame(dst, "ERROR", &s)
+	}
 	return AppendValueFrame(dst, "ERROR", &s)
 }
