@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/conversion"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/tenet-run/tenet/apiserver"
@@ -31,7 +32,8 @@ func customServerOn(t testing.TB, st store.Store, now func() time.Time) *apiserv
 	t.Helper()
 	live := kinds.NewSet(all.Kinds()...)
 	idle := &custom.Idle{}
-	r, err := customresources.New(customresources.Config{Store: st, Live: live, Custom: custom.Options{Idle: idle}, Now: now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	converters := func() (*conversion.CRConverterFactory, error) { return customresources.Converters(apiserver.NewReader(st)) }
+	r, err := customresources.New(customresources.Config{Store: st, Live: live, Custom: custom.Options{Idle: idle, Converters: converters}, Now: now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

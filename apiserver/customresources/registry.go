@@ -35,6 +35,11 @@ type Registry struct {
 	defs map[string]*definition
 	// groups has the definitions of a group, for its names.
 	groups map[string]map[string]*definition
+	// ending are the definitions that are being deleted; waiting those that did not get all their names, by group; moved the groups whose names have changed since
+	// the waiting were last looked at.
+	ending  map[string]struct{}
+	waiting map[string]map[string]struct{}
+	moved   map[string]struct{}
 
 	wake chan struct{} // to Run, with room for one
 
@@ -59,7 +64,11 @@ func New(cfg Config) (*Registry, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &Registry{cfg: cfg, defs: map[string]*definition{}, groups: map[string]map[string]*definition{}, wake: make(chan struct{}, 1), naming: make(chan struct{}, 1)}
+	r := &Registry{
+		cfg: cfg, defs: map[string]*definition{}, groups: map[string]map[string]*definition{},
+		ending: map[string]struct{}{}, waiting: map[string]map[string]struct{}{}, moved: map[string]struct{}{},
+		wake: make(chan struct{}, 1), naming: make(chan struct{}, 1),
+	}
 	page, err := cfg.Store.List(store.ListQuery{Prefix: prefix()})
 	if err != nil {
 		return nil, fmt.Errorf("customresources: %w", err)
@@ -112,6 +121,29 @@ func (r *Registry) remove(name string) {
 	if delete(group, name); len(group) == 0 {
 		delete(r.groups, d.crd.Spec.Group)
 	}
+	r.attend(d, false)
+	r.moved[d.crd.Spec.Group] = struct{}{}
+}
+
+// attend notes what Run has to do about a definition; there says whether it still exists.
+func (r *Registry) attend(d *definition, there bool) {
+	if there && d.crd.DeletionTimestamp != nil && apihelpers.CRDHasFinalizer(d.crd, apiextensionsv1.CustomResourceCleanupFinalizer) {
+		r.ending[d.name] = struct{}{}
+	} else {
+		delete(r.ending, d.name)
+	}
+	group := r.waiting[d.crd.Spec.Group]
+	if there && d.crd.DeletionTimestamp == nil && waits(d.crd) {
+		if group == nil {
+			group = map[string]struct{}{}
+			r.waiting[d.crd.Spec.Group] = group
+		}
+		group[d.name] = struct{}{}
+		return
+	}
+	if delete(group, d.name); len(group) == 0 {
+		delete(r.waiting, d.crd.Spec.Group)
+	}
 }
 
 // apply takes one state of a definition in.
@@ -159,6 +191,10 @@ func (r *Registry) apply(rec *store.Record) {
 		r.groups[crd.Spec.Group] = group
 	}
 	group[name] = d
+	r.attend(d, true)
+	if had == nil || !equality.Semantic.DeepEqual(had.crd.Status.AcceptedNames, crd.Status.AcceptedNames) {
+		r.moved[crd.Spec.Group] = struct{}{}
+	}
 }
 
 // sameKind reports that two states of a definition make the same kind. The generation counts every change of the spec.

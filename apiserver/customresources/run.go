@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +31,7 @@ const patience = time.Minute
 
 // Run ends definitions that are being deleted, and gives names that became free to those who wait, until ctx ends. who must be allowed everything.
 func (r *Registry) Run(ctx context.Context, api API, who user.Info) error {
-	l := loop{Registry: r, api: api, who: who, ending: map[string]bool{}, last: map[string]taken{}}
+	l := loop{Registry: r, api: api, who: who, started: map[string]bool{}}
 	defer l.work.Wait()
 	for {
 		l.look(ctx)
@@ -50,52 +49,35 @@ type loop struct {
 	who  user.Info
 	work sync.WaitGroup
 
-	mu     sync.Mutex
-	ending map[string]bool
-	// last has the names that were taken in a group when those who wait were last looked at.
-	last map[string]taken
+	mu      sync.Mutex
+	started map[string]bool // definitions whose end is under way
 }
 
 // look starts what is to be done.
 func (l *loop) look(ctx context.Context) {
-	type waiting struct{ group, name string }
-	var end []string
-	var wait []waiting
 	l.Registry.mu.Lock()
-	for name, d := range l.defs {
-		if d.crd.DeletionTimestamp != nil {
-			if apihelpers.CRDHasFinalizer(d.crd, apiextensionsv1.CustomResourceCleanupFinalizer) {
-				end = append(end, name)
-			}
-		} else if waits(d.crd) {
-			wait = append(wait, waiting{d.crd.Spec.Group, name})
-		}
+	end := slices.Collect(maps.Keys(l.Registry.ending))
+	var settle []string
+	for group := range l.moved {
+		settle = slices.AppendSeq(settle, maps.Keys(l.waiting[group]))
 	}
+	clear(l.moved)
 	l.Registry.mu.Unlock()
 	for _, name := range end {
 		l.mu.Lock()
-		started := l.ending[name]
-		l.ending[name] = true
+		started := l.started[name]
+		l.started[name] = true
 		l.mu.Unlock()
 		if !started {
 			l.work.Go(func() { l.end(ctx, name) })
 		}
 	}
-	now := map[string]taken{}
-	for _, w := range wait {
-		t, ok := now[w.group]
-		if !ok {
-			t = l.taken(w.group)
-			now[w.group] = t
-		}
-		if had, ok := l.last[w.group]; ok && reflect.DeepEqual(had, t) {
-			continue
-		}
-		if err := l.status(ctx, w.name, func(*apiextensionsv1.CustomResourceDefinition) {}); err != nil && ctx.Err() == nil {
-			l.cfg.Logger.Warn("the names of a definition could not be settled", "name", w.name, "error", err)
+	slices.Sort(settle)
+	for _, name := range settle {
+		if err := l.status(ctx, name, func(*apiextensionsv1.CustomResourceDefinition) {}); err != nil && ctx.Err() == nil {
+			l.cfg.Logger.Warn("the names of a definition could not be settled", "name", name, "error", err)
 		}
 	}
-	l.last = now
 }
 
 // status writes the status of a definition, in which the admission plugin settles the rest. A change that changes nothing is not written.
@@ -129,7 +111,7 @@ func (l *loop) terminating(ctx context.Context, name string, status apiextension
 func (l *loop) end(ctx context.Context, name string) {
 	defer func() {
 		l.mu.Lock()
-		delete(l.ending, name)
+		delete(l.started, name)
 		l.mu.Unlock()
 	}()
 	for try := 0; ; try++ {

@@ -99,10 +99,10 @@ func SetCondition(c *apiextensionsv1.CustomResourceDefinition, cond apiextension
 	c.Status.Conditions[i] = cond
 }
 
+// toInternal gives a definition in the form that upstream's checks want. It shares memory with c, which the checks do not change.
 func toInternal(c *apiextensionsv1.CustomResourceDefinition) (*internal.CustomResourceDefinition, error) {
 	out := &internal.CustomResourceDefinition{}
-	// The conversion may share memory, and moves what all versions have in common to the top.
-	err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(c.DeepCopy(), out, nil)
+	err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(c, out, nil)
 	return out, err
 }
 
@@ -114,14 +114,15 @@ func withOld(c, old *apiextensionsv1.CustomResourceDefinition, check func(c, old
 	}
 	var before *internal.CustomResourceDefinition
 	if old != nil {
-		if before, err = toInternal(old); err != nil {
+		if before, err = toInternal(old.DeepCopy()); err != nil { // old is shared with others
 			return field.ErrorList{field.InternalError(nil, fmt.Errorf("convert: %w", err))}
 		}
 	}
 	errs := check(in, before)
-	// Metadata is checked elsewhere, but for the name.
+	// Metadata is checked elsewhere, but for what definitions alone ask of the name and of one annotation.
+	approval := field.NewPath("metadata", "annotations").Key(apiextensionsv1.KubeAPIApprovedAnnotation).String()
 	return slices.DeleteFunc(errs, func(e *field.Error) bool {
-		return strings.HasPrefix(e.Field, "metadata.") && !(e.Field == "metadata.name" && e.Type == field.ErrorTypeInvalid)
+		return strings.HasPrefix(e.Field, "metadata.") && e.Field != approval && !(e.Field == "metadata.name" && e.Type == field.ErrorTypeInvalid)
 	})
 }
 

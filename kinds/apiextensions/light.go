@@ -55,11 +55,11 @@ func WithoutSchemas(rest []byte) (*apiextensionsv1.CustomResourceDefinition, err
 
 var errCutOff = errors.New("apiextensions: stored definition is cut off")
 
-// each decides about a field of a message: done means that it has appended what there is to append.
-type each func(dst []byte, number uint64, value []byte) (out []byte, done bool, err error)
+// rule decides about a field of a message: done means that it has appended what there is to append.
+type rule func(dst []byte, number uint64, value []byte) (out []byte, done bool, err error)
 
 // fields copies the fields of a message that f does not deal with. f sees those of bytes only.
-func fields(dst, msg []byte, f each) ([]byte, error) {
+func fields(dst, msg []byte, f rule) ([]byte, error) {
 	for len(msg) > 0 {
 		tag, n := binary.Uvarint(msg)
 		if n <= 0 {
@@ -103,7 +103,7 @@ func fields(dst, msg []byte, f each) ([]byte, error) {
 }
 
 // nested copies a message inside a message.
-func nested(dst []byte, number uint64, msg []byte, f each) ([]byte, bool, error) {
+func nested(dst []byte, number uint64, msg []byte, f rule) ([]byte, bool, error) {
 	inner, err := fields(nil, msg, f)
 	if err != nil {
 		return nil, false, err

@@ -5,9 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	internal "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	apiservervalidation "k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/kube-openapi/pkg/validation/spec"
@@ -15,25 +13,14 @@ import (
 
 // warnings name formats that are not known, and sets of what is no scalar, as far as old had none of them.
 func warnings(c, old *apiextensionsv1.CustomResourceDefinition) []string {
-	now, err := toInternal(c)
-	if err != nil {
-		return nil
-	}
-	formats, sets := unknownFormats(&now.Spec), compoundSets(&now.Spec)
-	hadFormats, hadSets := map[string]bool{}, []string(nil)
+	formats, sets := doubtful(c)
+	var hadFormats, hadSets []string
 	if old != nil {
-		before, err := toInternal(old)
-		if err != nil {
-			return nil
-		}
-		for _, f := range unknownFormats(&before.Spec) {
-			hadFormats[f] = true
-		}
-		hadSets = compoundSets(&before.Spec)
+		hadFormats, hadSets = doubtful(old)
 	}
 	var out []string
 	for _, f := range formats {
-		if !hadFormats[f] {
+		if !slices.Contains(hadFormats, f) {
 			out = append(out, fmt.Sprintf("unrecognized format %q", f))
 		}
 	}
@@ -45,39 +32,62 @@ func warnings(c, old *apiextensionsv1.CustomResourceDefinition) []string {
 	return out
 }
 
-// eachSchema calls f for every schema inside a definition.
-func eachSchema(s *internal.CustomResourceDefinitionSpec, f func(*internal.JSONSchemaProps)) {
-	visit := func(v *internal.CustomResourceValidation) {
-		if v != nil && v.OpenAPIV3Schema != nil {
-			validation.SchemaHas(v.OpenAPIV3Schema, func(p *internal.JSONSchemaProps) bool { f(p); return false })
-		}
-	}
-	visit(s.Validation)
-	for i := range s.Versions {
-		visit(s.Versions[i].Schema)
-	}
-}
-
-func unknownFormats(s *internal.CustomResourceDefinitionSpec) []string {
+// doubtful finds formats that are not known, and the warnings about sets, in the schemas of a definition.
+func doubtful(c *apiextensionsv1.CustomResourceDefinition) (formats, sets []string) {
 	version := environment.DefaultCompatibilityVersion()
-	var out []string
-	eachSchema(s, func(p *internal.JSONSchemaProps) {
-		if p.Format != "" {
-			out = append(out, apiservervalidation.GetUnrecognizedFormats(&spec.Schema{SchemaProps: spec.SchemaProps{Format: p.Format, Type: []string{p.Type}}}, version)...)
+	seen := map[string]bool{}
+	for i := range c.Spec.Versions {
+		if s := c.Spec.Versions[i].Schema; s != nil {
+			each(s.OpenAPIV3Schema, func(p *apiextensionsv1.JSONSchemaProps) {
+				if p.Format != "" {
+					formats = append(formats, apiservervalidation.GetUnrecognizedFormats(&spec.Schema{SchemaProps: spec.SchemaProps{Format: p.Format, Type: []string{p.Type}}}, version)...)
+				}
+				if p.XListType == nil || *p.XListType != "set" || p.Items == nil || p.Items.Schema == nil {
+					return
+				}
+				if t := p.Items.Schema.Type; t == "object" || t == "array" {
+					seen[fmt.Sprintf("x-kubernetes-list-type: set for items of type %q is not supported by server-side apply or CEL validation rules", t)] = true
+				}
+			})
 		}
-	})
-	return out
+	}
+	return formats, slices.Sorted(maps.Keys(seen))
 }
 
-func compoundSets(s *internal.CustomResourceDefinitionSpec) []string {
-	seen := map[string]bool{}
-	eachSchema(s, func(p *internal.JSONSchemaProps) {
-		if p.XListType == nil || *p.XListType != "set" || p.Items == nil || p.Items.Schema == nil {
-			return
+// each calls f for a schema and all schemas in it.
+func each(s *apiextensionsv1.JSONSchemaProps, f func(*apiextensionsv1.JSONSchemaProps)) {
+	if s == nil {
+		return
+	}
+	f(s)
+	list := func(all []apiextensionsv1.JSONSchemaProps) {
+		for i := range all {
+			each(&all[i], f)
 		}
-		if t := p.Items.Schema.Type; t == "object" || t == "array" {
-			seen[fmt.Sprintf("x-kubernetes-list-type: set for items of type %q is not supported by server-side apply or CEL validation rules", t)] = true
+	}
+	byName := func(all map[string]apiextensionsv1.JSONSchemaProps) {
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			p := all[name]
+			each(&p, f)
 		}
-	})
-	return slices.Sorted(maps.Keys(seen))
+	}
+	if s.Items != nil {
+		each(s.Items.Schema, f)
+		list(s.Items.JSONSchemas)
+	}
+	list(s.AllOf)
+	list(s.AnyOf)
+	list(s.OneOf)
+	each(s.Not, f)
+	byName(s.Properties)
+	byName(s.PatternProperties)
+	byName(s.Definitions)
+	for _, extra := range []*apiextensionsv1.JSONSchemaPropsOrBool{s.AdditionalProperties, s.AdditionalItems} {
+		if extra != nil {
+			each(extra.Schema, f)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Dependencies)) {
+		each(s.Dependencies[name].Schema, f)
+	}
 }

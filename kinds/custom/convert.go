@@ -61,6 +61,10 @@ func (d *Definition) converter() (*conversions, error) {
 	if d.opts.Converters == nil {
 		return nil, errors.New("custom: webhooks cannot be called")
 	}
+	factory, err := d.opts.Converters()
+	if err != nil {
+		return nil, err
+	}
 	crd, err := d.full()
 	if err != nil {
 		return nil, err
@@ -68,7 +72,7 @@ func (d *Definition) converter() (*conversions, error) {
 	for i := range crd.Spec.Versions {
 		crd.Spec.Versions[i].Schema = &apiextensionsv1.CustomResourceValidation{}
 	}
-	_, unsafe, err := d.opts.Converters.NewConverter(crd)
+	_, unsafe, err := factory.NewConverter(crd)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,8 @@ import (
 // Options is what custom kinds share. The zero value will do: then nothing is let go, and webhooks cannot be called.
 type Options struct {
 	Idle *Idle
-	// Converters makes converters that call webhooks.
-	Converters *conversion.CRConverterFactory
+	// Converters gives what makes converters that call webhooks.
+	Converters func() (*conversion.CRConverterFactory, error)
 }
 
 // Definition is a CustomResourceDefinition as its kind knows it. [Of] gives that of a kind.

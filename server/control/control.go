@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/conversion"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -135,7 +136,10 @@ func New(cfg Config) (*Control, error) {
 	if c.edge, err = newEdge(c, c.live, tokens); err != nil {
 		return nil, err
 	}
-	if c.custom, err = customresources.New(customresources.Config{Store: cfg.Store, Live: c.live, Logger: cfg.Logger, Custom: custom.Options{Idle: &c.idle}}); err != nil {
+	definitions := customresources.Config{Store: cfg.Store, Live: c.live, Logger: cfg.Logger, Custom: custom.Options{
+		Idle: &c.idle, Converters: sync.OnceValues(func() (*conversion.CRConverterFactory, error) { return customresources.Converters(read) }),
+	}}
+	if c.custom, err = customresources.New(definitions); err != nil {
 		return nil, err
 	}
 	gate := authz.New(cfg.Store, read)
