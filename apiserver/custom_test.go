@@ -32,7 +32,9 @@ func customServerOn(t testing.TB, st store.Store, now func() time.Time) *apiserv
 	t.Helper()
 	live := kinds.NewSet(all.Kinds()...)
 	idle := &custom.Idle{}
-	converters := func() (*conversion.CRConverterFactory, error) { return customresources.Converters(apiserver.NewReader(st)) }
+	converters := func() (*conversion.CRConverterFactory, error) {
+		return customresources.Converters(apiserver.NewReader(st))
+	}
 	r, err := customresources.New(customresources.Config{Store: st, Live: live, Custom: custom.Options{Idle: idle, Converters: converters}, Now: now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)

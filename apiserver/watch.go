@@ -132,7 +132,7 @@ func (s *stream) run(ctx context.Context, out sink) error {
 		return err
 	}
 	var last time.Time // of a write
-	next, stop := ctx, func() {}
+	next, stop, over := ctx, func() {}, false
 	if s.kind.Custom() {
 		next, stop = s.untilChanged(ctx)
 	}
@@ -140,9 +140,13 @@ func (s *stream) run(ctx context.Context, out sink) error {
 	for {
 		events, err := s.watcher.Next(next)
 		if err != nil && next.Err() != nil && ctx.Err() == nil {
-			// The definition has changed, and everything from before was delivered.
-			if !s.follow() {
+			// The definition has changed, and everything from before was delivered; when it is gone, what came until then is still to be.
+			if over {
 				return errNotServed
+			}
+			if !s.follow() {
+				over = true
+				continue
 			}
 			stop()
 			next, stop = s.untilChanged(ctx)

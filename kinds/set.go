@@ -23,6 +23,8 @@ type Set struct {
 	byKind  map[schema.GroupVersionKind]Door
 	owners  map[schema.GroupKind]*Kind
 	groups  map[string]*Group
+	// gone are the kinds that left last, oldest first. There are no objects of them, which is all that those who refer to one need to know.
+	gone    []*Kind
 	builtin int // so many of list came first and stay in their order
 	list    []*Kind
 	stored  []*Kind
@@ -43,6 +45,9 @@ type Group struct {
 	// Version changes with the group, and never comes again.
 	Version uint64
 }
+
+// mostGone bounds the kinds that are remembered after they have left.
+const mostGone = 100
 
 // place is where a kind stands in a Set. It outlives the kind's replacement by a changed one.
 type place struct {
@@ -119,6 +124,9 @@ func (s *Set) Remove(prefix string) {
 		return
 	}
 	s.take(p.kind)
+	if s.gone = append(s.gone, p.kind); len(s.gone) > mostGone {
+		s.gone = slices.Delete(s.gone, 0, 1)
+	}
 	delete(s.places, prefix)
 	s.touch(p.kind, false)
 	s.tell(p)
@@ -227,11 +235,20 @@ func (s *Set) Kind(gvk schema.GroupVersionKind) Door {
 	return s.byKind[gvk]
 }
 
-// Named finds the kind that an owner reference means by its apiVersion and kind, or nil. Any version of the group will do.
+// Named finds the kind that an owner reference means by its apiVersion and kind, or nil. Any version of the group will do. It may be a kind that has left the set
+// lately: then there are no objects of it.
 func (s *Set) Named(apiVersion, kind string) *Kind {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.owners[schema.GroupKind{Group: groupOf(apiVersion), Kind: kind}]
+	if k := s.owners[schema.GroupKind{Group: groupOf(apiVersion), Kind: kind}]; k != nil {
+		return k
+	}
+	for _, k := range slices.Backward(s.gone) {
+		if IsKind(k, apiVersion, kind) {
+			return k
+		}
+	}
+	return nil
 }
 
 // At finds the kind whose objects rest under a prefix, or nil.

@@ -30,8 +30,10 @@ const patienceForWebhooks = 30 * time.Second
 func Converters(read admission.Reader) (*conversion.CRConverterFactory, error) {
 	f, err := conversion.NewCRConverterFactory(resolver{read}, func(webhook.AuthenticationInfoResolver) webhook.AuthenticationInfoResolver {
 		return &webhook.AuthenticationInfoResolverDelegator{
-			ClientConfigForFunc:        func(string) (*rest.Config, error) { return &rest.Config{Timeout: patienceForWebhooks}, nil },
-			ClientConfigForServiceFunc: func(string, string, int) (*rest.Config, error) { return &rest.Config{Timeout: patienceForWebhooks}, nil },
+			ClientConfigForFunc: func(string) (*rest.Config, error) { return &rest.Config{Timeout: patienceForWebhooks}, nil },
+			ClientConfigForServiceFunc: func(string, string, int) (*rest.Config, error) {
+				return &rest.Config{Timeout: patienceForWebhooks}, nil
+			},
 		}
 	})
 	if err != nil {
