@@ -17,12 +17,12 @@ import (
 //
 // A Set may be used by many at once. Kinds in it are immutable: a changed one is another value in the same place.
 type Set struct {
-	mu      sync.RWMutex
-	places  map[string]*place // by identity
-	served  map[schema.GroupVersionResource]Door
-	byKind  map[schema.GroupVersionKind]Door
-	owners  map[schema.GroupKind]*Kind
-	groups  map[string]*Group
+	mu     sync.RWMutex
+	places map[string]*place // by identity
+	served map[schema.GroupVersionResource]Door
+	byKind map[schema.GroupVersionKind]Door
+	owners map[schema.GroupKind]*Kind
+	groups map[string]*Group
 	// gone are the kinds that left last, oldest first. There are no objects of them, which is all that those who refer to one need to know.
 	gone    []*Kind
 	builtin int // so many of list came first and stay in their order
