@@ -246,6 +246,8 @@ func dig(v any, path []string) any {
 func shorten(text string) string {
 	const most = 700
 	if len(text) > most {
+		text = uidPattern.ReplaceAllString(text, "UID")
+		text = numberPattern.ReplaceAllString(text, "${1}N") // or the length would depend on how many objects there were before
 		return fmt.Sprintf("%s ... (%d bytes)", text[:most], len(text))
 	}
 	return text
