@@ -8,6 +8,8 @@ import (
 	"github.com/tenet-run/tenet/controllers/clusterroleaggregation"
 	"github.com/tenet-run/tenet/controllers/deployment"
 	"github.com/tenet-run/tenet/controllers/disruption"
+	"github.com/tenet-run/tenet/controllers/endpointslice"
+	"github.com/tenet-run/tenet/controllers/endpointslicemirroring"
 	"github.com/tenet-run/tenet/controllers/garbage"
 	"github.com/tenet-run/tenet/controllers/namespace"
 	"github.com/tenet-run/tenet/controllers/nodelifecycle"
@@ -36,6 +38,10 @@ func Controllers(o Options) []controllers.Controller {
 	list := []controllers.Controller{
 		deployment.New(),
 		replicaset.New(),
+		replicaset.Replication(),
+		endpointslice.New(),
+		endpointslice.Endpoints(),
+		endpointslicemirroring.New(),
 		garbage.New(o.Kinds, core.Event),
 		namespace.New(o.Kinds, core.Event),
 		serviceaccount.New(),

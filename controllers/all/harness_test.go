@@ -3,10 +3,12 @@ package all_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +49,7 @@ type cluster struct {
 	running         sync.WaitGroup
 	kubelets        sync.WaitGroup
 	silent          map[string]bool // nodes that do not report
+	started         atomic.Int32    // pods, for their addresses
 	mu              sync.Mutex
 }
 
@@ -151,8 +154,9 @@ func (c *cluster) kubelet(ctx context.Context, ch client.Change) {
 		if pod.Annotations["test/start"] == "never" {
 			return
 		}
+		ip := fmt.Sprintf("10.42.%d.%d", c.started.Add(1)/250, c.started.Load()%250+1)
 		c.after(ctx, time.Second, pod, func() {
-			c.patch(ctx, core.Pod, pod, "status", map[string]any{"status": map[string]any{"phase": "Running", "conditions": []corev1.PodCondition{
+			c.patch(ctx, core.Pod, pod, "status", map[string]any{"status": map[string]any{"phase": "Running", "podIP": ip, "podIPs": []corev1.PodIP{{IP: ip}}, "conditions": []corev1.PodCondition{
 				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
 			}}})
 		})

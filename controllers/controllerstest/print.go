@@ -21,8 +21,8 @@ import (
 func Print(k *kinds.Kind, obj kinds.Object) string {
 	var b strings.Builder
 	name := obj.GetName()
-	if pod, ok := obj.(*corev1.Pod); ok && pod.GenerateName != "" {
-		name = pod.GenerateName + "*"
+	if obj.GetGenerateName() != "" {
+		name = obj.GetGenerateName() + "*"
 	}
 	fmt.Fprintf(&b, "%s %s", k.Singular, name)
 	for _, key := range slices.Sorted(maps.Keys(obj.GetAnnotations())) {
@@ -104,6 +104,8 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		}
 	case *corev1.ConfigMap:
 		fmt.Fprintf(&b, " data=%v", o.Data)
+	default:
+		printOther(&b, obj)
 	}
 	for _, ref := range obj.GetOwnerReferences() {
 		fmt.Fprintf(&b, " owner=%s/%s", strings.ToLower(ref.Kind), ref.Name)
@@ -207,7 +209,7 @@ type Recorder struct {
 	counts map[string]int
 }
 
-var podName = regexp.MustCompile(`(pod: \S+-)[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
+var podName = regexp.MustCompile(`([Pp]od:? \S+-)[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
 
 // Event implements client.Recorder.
 func (r *Recorder) Event(k *kinds.Kind, about kinds.Object, eventType, reason, message string) {

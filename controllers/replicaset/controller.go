@@ -1,6 +1,6 @@
-// Package replicaset keeps as many pods as a ReplicaSet asks for.
+// Package replicaset keeps as many pods as a ReplicaSet, or a ReplicationController, asks for.
 //
-// It owns the existence of a ReplicaSet's pods, their controller reference, and the ReplicaSet's status. A pod's name follows from the ReplicaSet's UID and
+// It owns the existence of their pods, the pods' controller reference, and their status. A pod's name follows from the ReplicaSet's UID and
 // the state it was planned in, so that a plan that is carried out twice makes a pod once.
 package replicaset
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/controllers"
+	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/core"
 )
@@ -25,6 +26,24 @@ func Plan(s controllers.Snapshot, key controllers.Key, now time.Time) controller
 	if !ok {
 		return controllers.Plan{}
 	}
+	return replicated{apps.ReplicaSet, func(status appsv1.ReplicaSetStatus) kinds.Object {
+		if equality.Semantic.DeepEqual(rs.Status, status) {
+			return nil
+		}
+		updated := rs.DeepCopy()
+		updated.Status = status
+		return updated
+	}}.plan(s, rs, now)
+}
+
+// replicated is a kind whose objects are planned as ReplicaSets: they are one, or can be seen as one.
+type replicated struct {
+	kind *kinds.Kind
+	// withStatus is the object in the state that status describes; nil: it is in that state.
+	withStatus func(status appsv1.ReplicaSetStatus) kinds.Object
+}
+
+func (k replicated) plan(s controllers.Snapshot, rs *appsv1.ReplicaSet, now time.Time) controllers.Plan {
 	selector, err := metav1.LabelSelectorAsSelector(rs.Spec.Selector)
 	if err != nil || selector.Empty() {
 		return controllers.Plan{} // an object that validation lets through has one
@@ -38,7 +57,7 @@ func Plan(s controllers.Snapshot, key controllers.Key, now time.Time) controller
 			terminating = append(terminating, pod)
 		}
 	}
-	claimed := controllers.Claim(rs, apps.ReplicaSet, core.Pod, selector, candidates)
+	claimed := controllers.Claim(rs, k.kind, core.Pod, selector, candidates)
 	if len(claimed.Patches) > 0 {
 		return controllers.Plan{Requires: claimed.Requires, Patches: claimed.Patches} // that changes pods, which brings the next plan
 	}
@@ -50,16 +69,16 @@ func Plan(s controllers.Snapshot, key controllers.Key, now time.Time) controller
 	case rs.DeletionTimestamp != nil:
 	case diff < 0:
 		for _, name := range podNames(s, rs, min(-diff, burst), active, terminating) {
-			p.Creates = append(p.Creates, create(rs, name))
+			p.Creates = append(p.Creates, k.create(rs, name))
 		}
 	case diff > 0:
 		for _, pod := range doomed(active, relatedPods(s, rs), min(diff, burst), now) {
-			p.Deletes = append(p.Deletes, remove(rs, pod))
+			p.Deletes = append(p.Deletes, k.remove(rs, pod))
 		}
 	}
 	deletes := p.Deletes
 	p.Then = func(out controllers.Outcome) controllers.Plan {
-		return statusPlan(rs, after(active, deletes, out), len(terminating)+gone(deletes, out), diff, out.Err, now)
+		return k.statusPlan(rs, after(active, deletes, out), len(terminating)+gone(deletes, out), diff, out.Err, now)
 	}
 	return p
 }
@@ -97,26 +116,26 @@ func relatedPods(s controllers.Snapshot, rs *appsv1.ReplicaSet) []*corev1.Pod {
 	return pods
 }
 
-func create(rs *appsv1.ReplicaSet, name string) controllers.Create {
+func (k replicated) create(rs *appsv1.ReplicaSet, name string) controllers.Create {
 	t := rs.Spec.Template.DeepCopy()
 	return controllers.Create{
 		Kind: core.Pod,
 		Object: &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: name, GenerateName: prefix(rs), Namespace: rs.Namespace, Labels: t.Labels, Annotations: t.Annotations, Finalizers: t.Finalizers,
-				OwnerReferences: []metav1.OwnerReference{controllers.ControllerRef(rs, apps.ReplicaSet)},
+				Name: name, GenerateName: controllers.NamePrefix(core.Pod, rs.Name), Namespace: rs.Namespace, Labels: t.Labels, Annotations: t.Annotations, Finalizers: t.Finalizers,
+				OwnerReferences: []metav1.OwnerReference{controllers.ControllerRef(rs, k.kind)},
 			},
 			Spec: t.Spec,
 		},
-		Done:   &controllers.Event{Kind: apps.ReplicaSet, About: rs, Type: corev1.EventTypeNormal, Reason: "SuccessfulCreate", Message: "Created pod: " + name},
-		Failed: &controllers.Event{Kind: apps.ReplicaSet, About: rs, Type: corev1.EventTypeWarning, Reason: "FailedCreate", Message: "Error creating: "},
+		Done:   &controllers.Event{Kind: k.kind, About: rs, Type: corev1.EventTypeNormal, Reason: "SuccessfulCreate", Message: "Created pod: " + name},
+		Failed: &controllers.Event{Kind: k.kind, About: rs, Type: corev1.EventTypeWarning, Reason: "FailedCreate", Message: "Error creating: "},
 	}
 }
 
-func remove(rs *appsv1.ReplicaSet, pod *corev1.Pod) controllers.Delete {
+func (k replicated) remove(rs *appsv1.ReplicaSet, pod *corev1.Pod) controllers.Delete {
 	d := controllers.DeleteOf(core.Pod, pod)
-	d.Done = &controllers.Event{Kind: apps.ReplicaSet, About: rs, Type: corev1.EventTypeNormal, Reason: "SuccessfulDelete", Message: "Deleted pod: " + pod.Name}
-	d.Failed = &controllers.Event{Kind: apps.ReplicaSet, About: rs, Type: corev1.EventTypeWarning, Reason: "FailedDelete", Message: "Error deleting: "}
+	d.Done = &controllers.Event{Kind: k.kind, About: rs, Type: corev1.EventTypeNormal, Reason: "SuccessfulDelete", Message: "Deleted pod: " + pod.Name}
+	d.Failed = &controllers.Event{Kind: k.kind, About: rs, Type: corev1.EventTypeWarning, Reason: "FailedDelete", Message: "Error deleting: "}
 	return d
 }
 
@@ -144,7 +163,7 @@ func gone(deletes []controllers.Delete, out controllers.Outcome) int {
 }
 
 // statusPlan says in status what there is; err is how the plan's writes failed, or nil.
-func statusPlan(rs *appsv1.ReplicaSet, active []*corev1.Pod, terminating, diff int, err error, now time.Time) controllers.Plan {
+func (k replicated) statusPlan(rs *appsv1.ReplicaSet, active []*corev1.Pod, terminating, diff int, err error, now time.Time) controllers.Plan {
 	var p controllers.Plan
 	status := status(rs, active, terminating, now)
 	if status.ReadyReplicas != status.AvailableReplicas {
@@ -166,12 +185,9 @@ func statusPlan(rs *appsv1.ReplicaSet, active []*corev1.Pod, terminating, diff i
 	case err == nil && has:
 		status.Conditions = slices.DeleteFunc(status.Conditions, func(c appsv1.ReplicaSetCondition) bool { return c.Type == appsv1.ReplicaSetReplicaFailure })
 	}
-	if equality.Semantic.DeepEqual(rs.Status, status) {
-		return p
+	if updated := k.withStatus(status); updated != nil {
+		p.StatusUpdates = []controllers.Update{{Kind: k.kind, Object: updated}}
 	}
-	updated := rs.DeepCopy()
-	updated.Status = status
-	p.StatusUpdates = []controllers.Update{{Kind: apps.ReplicaSet, Object: updated}}
 	return p
 }
 
@@ -207,10 +223,16 @@ func nextAvailable(rs *appsv1.ReplicaSet, active []*corev1.Pod, now time.Time) t
 	return next
 }
 
-// prefix is how the names of a ReplicaSet's pods begin.
-func prefix(rs *appsv1.ReplicaSet) string {
-	if p := rs.Name + "-"; len(core.Pod.ValidName(p, true)) == 0 {
-		return p
+// podNames gives n new pods names that follow from the pods there are. The version is part of the state, so that a pod does not get the name of one that was
+// there before.
+func podNames(s controllers.Reader, rs *appsv1.ReplicaSet, n int, groups ...[]*corev1.Pod) []string {
+	var state []string
+	for _, pods := range groups {
+		for _, pod := range pods {
+			state = append(state, string(pod.UID))
+		}
 	}
-	return rs.Name
+	slices.Sort(state)
+	state = append(state, string(rs.UID), rs.ResourceVersion)
+	return controllers.Names(s, core.Pod, rs.Namespace, controllers.NamePrefix(core.Pod, rs.Name), n, state...)
 }
