@@ -26,10 +26,18 @@ import (
 	"github.com/tenet-run/tenet/kinds/policy"
 )
 
-// story is what the perturbed runs live through: a Deployment comes up, is rolled over to another template, scaled, and another one is deleted with
-// all that it owns, and so is a namespace. It returns the end state, how many writes the controllers made, and by how many pods a ReplicaSet had more than
-// it should when one was made.
-func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surplus int) {
+// story is what perturbed runs live through.
+type story struct {
+	name string
+	act  func(ctx context.Context, c *cluster)
+	// show are the kinds whose objects make the end.
+	show []*kinds.Kind
+	// writes is how many the controllers make at least, undisturbed: a story in which nothing happens shows nothing.
+	writes int
+}
+
+// run tells the story. It returns the end state, how many writes the controllers made, and by how many pods an owner had more than it should when one was made.
+func (s story) run(t *testing.T, prepare func(c *cluster)) (end string, writes int, surplus int) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		var count, peak atomic.Int64
@@ -45,9 +53,11 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		c.w.After = func(w controllerstest.Write) error {
 			count.Add(1)
 			if w.Verb == "create" && w.Kind == core.Pod {
-				n := c.w.Surplus(core.Pod, apps.ReplicaSet, w.Namespace, w.Name,
-					func(o kinds.Object) bool { return controllers.PodActive(o.(*corev1.Pod)) },
-					func(o kinds.Object) int { return int(*o.(*appsv1.ReplicaSet).Spec.Replicas) })
+				active := func(o kinds.Object) bool { return controllers.PodActive(o.(*corev1.Pod)) }
+				n := max(
+					c.w.Surplus(core.Pod, apps.ReplicaSet, w.Namespace, w.Name, active, func(o kinds.Object) int { return int(*o.(*appsv1.ReplicaSet).Spec.Replicas) }),
+					c.w.Surplus(core.Pod, core.ReplicationController, w.Namespace, w.Name, active, func(o kinds.Object) int { return int(*o.(*corev1.ReplicationController).Spec.Replicas) }),
+				)
 				peak.Store(max(peak.Load(), int64(n)))
 			}
 			if after == nil {
@@ -69,7 +79,7 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 			for {
 				select {
 				case <-crash:
-					c.running.Wait()
+					c.stop() // again: writes that were under way may have been the second crash before there was anything to stop
 					c.start()
 				case <-ctx.Done():
 					return
@@ -78,6 +88,21 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		}()
 		c.node(ctx, "node-1")
 		c.must(ctx, core.Namespace, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}})
+		s.act(ctx, c)
+		end = controllerstest.PrintAll(c.cache, s.show...)
+		writes, surplus = int(count.Load()), int(peak.Load())
+		cancel()
+		<-supervisor
+		c.close()
+	})
+	return end, writes, surplus
+}
+
+// workloads: a Deployment comes up, is rolled over to another template, scaled, and another one is deleted with all that it owns, and so is a namespace.
+var workloads = story{
+	name: "workloads", writes: 50,
+	show: []*kinds.Kind{core.Namespace, apps.Deployment, apps.ReplicaSet, core.Pod, core.ServiceAccount, core.ConfigMap, core.Node, policy.PodDisruptionBudget, core.ResourceQuota},
+	act: func(ctx context.Context, c *cluster) {
 		c.must(ctx, core.Namespace, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "doomed"}})
 		c.must(ctx, apps.Deployment, deployment("default", "web", 4))
 		c.must(ctx, apps.Deployment, deployment("default", "gone", 2))
@@ -93,23 +118,16 @@ func story(t *testing.T, prepare func(c *cluster)) (end string, writes int, surp
 		c.change(ctx, "web", `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"img:2"}]}}}}`)
 		foreground := metav1.DeletePropagationForeground
 		if err := c.user.Delete(ctx, apps.Deployment, "default", "gone", metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
-			t.Error(err)
+			c.t.Error(err)
 		}
 		time.Sleep(1500 * time.Millisecond)
 		if err := c.user.Delete(ctx, core.Namespace, "", "doomed", metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
+			c.t.Error(err)
 		}
 		time.Sleep(20 * time.Second)
 		c.change(ctx, "web", `{"spec":{"replicas":2}}`)
 		time.Sleep(100 * time.Second)
-		end = controllerstest.PrintAll(c.cache, core.Namespace, apps.Deployment, apps.ReplicaSet, core.Pod, core.ServiceAccount, core.ConfigMap, core.Node,
-			policy.PodDisruptionBudget, core.ResourceQuota)
-		writes, surplus = int(count.Load()), int(peak.Load())
-		cancel()
-		<-supervisor
-		c.close()
-	})
-	return end, writes, surplus
+	},
 }
 
 var errCrash = errors.New("crash")
@@ -139,18 +157,25 @@ func deployment(namespace, name string, replicas int32) *appsv1.Deployment {
 
 // TestPerturbed: whatever happens to the controllers' writes, the end is the same, and there is never a pod too many.
 func TestPerturbed(t *testing.T) {
-	want, writes, surplus := story(t, func(*cluster) {})
-	if writes < 50 || surplus > 0 {
+	for _, s := range []story{workloads, services} {
+		t.Run(s.name, s.perturb)
+	}
+}
+
+func (s story) perturb(t *testing.T) {
+	want, writes, surplus := s.run(t, func(*cluster) {})
+	if writes < s.writes || surplus > 0 {
 		t.Fatalf("undisturbed, there were %d writes and %d pods too many", writes, surplus)
 	}
+	t.Logf("undisturbed, there were %d writes, and this is the end:\n%s", writes, want)
 	check := func(t *testing.T, prepare func(c *cluster)) {
 		t.Helper()
-		got, _, surplus := story(t, prepare)
+		got, _, surplus := s.run(t, prepare)
 		if got != want {
 			t.Errorf("another end\ngot:\n%s\nwant:\n%s", got, want)
 		}
 		if surplus > 0 {
-			t.Errorf("a ReplicaSet made %d pods too many", surplus)
+			t.Errorf("an owner made %d pods too many", surplus)
 		}
 	}
 	step := 1
