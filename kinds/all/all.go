@@ -13,9 +13,12 @@ import (
 	"github.com/tenet-run/tenet/kinds/coordination"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/discovery"
+	"github.com/tenet-run/tenet/kinds/networking"
+	"github.com/tenet-run/tenet/kinds/node"
 	"github.com/tenet-run/tenet/kinds/policy"
 	"github.com/tenet-run/tenet/kinds/rbac"
 	"github.com/tenet-run/tenet/kinds/scheduling"
+	"github.com/tenet-run/tenet/kinds/storage"
 )
 
 // Kinds returns the built-in kinds, ordered by group and name, the core group first. The slice is the caller's.
@@ -59,11 +62,23 @@ func Kinds() []*kinds.Kind {
 		batch.Job,
 		coordination.Lease,
 		discovery.EndpointSlice,
+		networking.IPAddress,
+		networking.Ingress,
+		networking.IngressClass,
+		networking.NetworkPolicy,
+		networking.ServiceCIDR,
+		node.RuntimeClass,
 		policy.PodDisruptionBudget,
 		rbac.ClusterRole,
 		rbac.ClusterRoleBinding,
 		rbac.Role,
 		rbac.RoleBinding,
 		scheduling.PriorityClass,
+		storage.CSIDriver,
+		storage.CSINode,
+		storage.CSIStorageCapacity,
+		storage.StorageClass,
+		storage.VolumeAttachment,
+		storage.VolumeAttributesClass,
 	}
 }

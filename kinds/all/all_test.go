@@ -249,16 +249,39 @@ func TestDefaultsAreStable(t *testing.T) {
 	})
 }
 
-// TestGenerationCountsSpec: kinds with a generation start at 1 and count what their Spec says.
+// counted are the kinds whose generation counts what their Spec says.
+var counted = []string{
+	"CronJob",
+	"CustomResourceDefinition",
+	"DaemonSet",
+	"Deployment",
+	"EndpointSlice",
+	"Ingress",
+	"IngressClass",
+	"Job",
+	"MutatingAdmissionPolicy",
+	"MutatingAdmissionPolicyBinding",
+	"MutatingWebhookConfiguration",
+	"NetworkPolicy",
+	"Pod",
+	"PodDisruptionBudget",
+	"PodTemplate",
+	"PriorityClass",
+	"ReplicaSet",
+	"ReplicationController",
+	"StatefulSet",
+	"ValidatingAdmissionPolicy",
+	"ValidatingAdmissionPolicyBinding",
+	"ValidatingWebhookConfiguration",
+}
+
+// TestGenerationCountsSpec: kinds with a generation start at 1.
 func TestGenerationCountsSpec(t *testing.T) {
 	for _, k := range all.Kinds() {
 		obj := k.New()
 		k.BeforeCreate(obj)
 		want := int64(0)
-		switch k.Kind {
-		case "CustomResourceDefinition", "Pod", "PodTemplate", "ReplicationController", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet", "CronJob", "Job", "EndpointSlice",
-			"PodDisruptionBudget", "PriorityClass", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "MutatingWebhookConfiguration",
-			"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration":
+		if slices.Contains(counted, k.Kind) {
 			want = 1
 		}
 		if got := obj.GetGeneration(); got != want {

@@ -54,3 +54,28 @@ func MayOvercommit(name corev1.ResourceName) bool { return overcommitAllowed(nam
 
 // IsNativeResource reports whether a resource is Kubernetes' own, not a device's or a vendor's.
 func IsNativeResource(name corev1.ResourceName) bool { return isNative(name) }
+
+// RoundUp makes thousandths the finest unit, which is what Kubernetes keeps.
+func RoundUp(list corev1.ResourceList) { roundUp(list) }
+
+// ValidateOverhead says what is wrong with what pods cost beside their containers.
+func ValidateOverhead(list corev1.ResourceList, fld *field.Path) field.ErrorList {
+	var c checker
+	c.requirements(fld, &corev1.ResourceRequirements{Limits: list}, c.containerResourceName, nil)
+	return c.errs
+}
+
+// ValidateTolerations says what is wrong with tolerations that pods get from elsewhere. None may be there twice.
+func ValidateTolerations(tolerations []corev1.Toleration, fld *field.Path) field.ErrorList {
+	var c checker
+	c.tolerations(fld, tolerations)
+	seen := map[corev1.Toleration]bool{}
+	for i, t := range tolerations {
+		key := corev1.Toleration{Key: t.Key, Operator: t.Operator, Value: t.Value, Effect: t.Effect}
+		if seen[key] {
+			c.duplicate(fld.Index(i), t)
+		}
+		seen[key] = true
+	}
+	return c.errs
+}

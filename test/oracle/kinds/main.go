@@ -132,7 +132,7 @@ func (s *state) run(command []string, input, want string) (out string, ok bool) 
 		table, err := printers.NewTableGenerator().With(printersinternal.AddHandlers).GenerateTable(s.obj.DeepCopyObject(), printers.GenerateOptions{Wide: true})
 		check(err)
 		var b strings.Builder
-		for i, cell := range table.Rows[0].Cells {
+		for i, cell := range table.Rows[0].Cells[:len(table.ColumnDefinitions)] { // an IPAddress has a cell too many
 			wide := ""
 			if table.ColumnDefinitions[i].Priority > 0 {
 				wide = " (wide)"

@@ -1,0 +1,2 @@
+// Package storage holds the kinds of the storage.k8s.io group, one file a kind with all of its meaning.
+package storage
