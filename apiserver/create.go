@@ -122,6 +122,9 @@ func (c *call) ready(obj kinds.Object, r *admission.Request) error {
 	if c.kind.Stamp != nil {
 		c.kind.Stamp(obj, nil, c.stamp())
 	}
+	if c.kind.Requested != nil {
+		c.kind.Requested(obj, kinds.Requester{Name: c.user.GetName(), UID: c.user.GetUID(), Groups: c.user.GetGroups(), Extra: c.user.GetExtra()})
+	}
 	errs := kmeta.ValidateCreate(obj, c.kind)
 	errs = append(errs, c.kind.ValidateCreate(c.served, obj)...)
 	if err := c.invalid(obj.GetName(), errs); err != nil {

@@ -50,6 +50,7 @@ type Definition[T Object, L runtime.Object] struct {
 	BeforeCreate   func(obj T)
 	BeforeUpdate   func(obj, old T)
 	Stamp          func(obj, old T, now metav1.Time) // old is nil on create
+	Requested      func(obj T, by Requester)
 	Canonicalize   func(obj T)
 	Validate       func(obj T) field.ErrorList
 	ValidateUpdate func(obj, old T) field.ErrorList // nil: Validate of the new object
@@ -149,6 +150,9 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 	}
 	if d.Canonicalize != nil {
 		k.Canonicalize = func(obj Object) { d.Canonicalize(obj.(T)) }
+	}
+	if d.Requested != nil {
+		k.Requested = func(obj Object, by Requester) { d.Requested(obj.(T), by) }
 	}
 	if d.Stamp != nil {
 		k.Stamp = func(obj, old Object, now metav1.Time) {

@@ -59,6 +59,8 @@ type Kind struct {
 	// Stamp writes down when what a change says came about, where the kind keeps such times (phase of a volume, approval of a certificate). It runs
 	// after BeforeCreate, BeforeUpdate, or a subresource's Before; old is nil on create. May be nil.
 	Stamp func(obj, old Object, now metav1.Time)
+	// Requested writes down who asked for a new object, where the kind keeps that. It runs after BeforeCreate. May be nil.
+	Requested func(obj Object, by Requester)
 	// Canonicalize runs after admission and validation, before the object is stored; may be nil.
 	Canonicalize func(obj Object)
 	// Validate says what is wrong with a new object, defaults and admission applied, metadata excluded (the API server checks that).
@@ -112,6 +114,13 @@ type Kind struct {
 
 // Custom reports that the kind was made at run time, of a CustomResourceDefinition.
 func (k *Kind) Custom() bool { return k.Origin != nil }
+
+// Requester is who sends a request.
+type Requester struct {
+	Name, UID string
+	Groups    []string
+	Extra     map[string][]string
+}
 
 // Storage is the storage identity of a Kind.
 type Storage struct {

@@ -10,9 +10,11 @@ import (
 	"github.com/tenet-run/tenet/kinds/authorization"
 	"github.com/tenet-run/tenet/kinds/autoscaling"
 	"github.com/tenet-run/tenet/kinds/batch"
+	"github.com/tenet-run/tenet/kinds/certificates"
 	"github.com/tenet-run/tenet/kinds/coordination"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/discovery"
+	"github.com/tenet-run/tenet/kinds/flowcontrol"
 	"github.com/tenet-run/tenet/kinds/networking"
 	"github.com/tenet-run/tenet/kinds/node"
 	"github.com/tenet-run/tenet/kinds/policy"
@@ -60,8 +62,11 @@ func Kinds() []*kinds.Kind {
 		autoscaling.HorizontalPodAutoscaler,
 		batch.CronJob,
 		batch.Job,
+		certificates.CertificateSigningRequest,
 		coordination.Lease,
 		discovery.EndpointSlice,
+		flowcontrol.FlowSchema,
+		flowcontrol.PriorityLevelConfiguration,
 		networking.IPAddress,
 		networking.Ingress,
 		networking.IngressClass,

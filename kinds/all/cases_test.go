@@ -136,6 +136,9 @@ func (s *state) run(t *testing.T, command []string, input string) string {
 		obj.SetUID("0")
 		s.kind.BeforeCreate(obj)
 		s.stamp(obj, nil)
+		if s.kind.Requested != nil {
+			s.kind.Requested(obj, kinds.Requester{Name: "jane", UID: "7", Groups: []string{"devs"}, Extra: map[string][]string{"k": {"v"}}})
+		}
 		var errs field.ErrorList
 		if svc, ok := obj.(*corev1.Service); ok {
 			errs = core.CompleteService(svc, nil, pools)

@@ -179,6 +179,13 @@ func (j *projection) certificate(p *field.Path, s *corev1.PodCertificateProjecti
 	}
 }
 
+// ValidateSignerName says what is wrong with the name of a signer of certificates.
+func ValidateSignerName(name string, fld *field.Path) field.ErrorList {
+	var c checker
+	c.signerName(fld, name)
+	return c.errs
+}
+
 // signerName is a domain of at least two labels, "/", and a path of DNS subdomains.
 func (c *checker) signerName(p *field.Path, name string) {
 	if name == "" {

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
@@ -71,7 +72,7 @@ func main() {
 var (
 	structs  = regexp.MustCompile(`(value: )\{.*\}(:|$)`)
 	warnings = regexp.MustCompile(`(?m)^warning: .*\n`)
-	ages     = regexp.MustCompile(`(?m)^(Age|Last Seen|First Seen \(wide\)): .*$`)
+	ages     = regexp.MustCompile(`(?m)^(Age|Last Seen|First Seen \(wide\)| *-? lastTransitionTime| *lastUpdateTime): .*$`)
 )
 
 // comparable takes out what is known to differ: times that run on, field names of structs, and the order of errors that follows a map's.
@@ -182,7 +183,8 @@ func (s *state) decode(input string) runtime.Object {
 		access(obj).SetNamespace("default")
 	}
 	ctx := request.WithRequestInfo(context.Background(), &request.RequestInfo{APIGroup: gv.Group, APIVersion: gv.Version})
-	s.ctx = request.WithNamespace(ctx, access(obj).GetNamespace())
+	s.ctx = request.WithUser(request.WithNamespace(ctx, access(obj).GetNamespace()),
+		&user.DefaultInfo{Name: "jane", UID: "7", Groups: []string{"devs"}, Extra: map[string][]string{"k": {"v"}}})
 	return obj
 }
 
