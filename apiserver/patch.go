@@ -10,6 +10,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -177,13 +178,34 @@ func (p *patcher) apply(from, into runtime.Object, gvk schema.GroupVersionKind, 
 	if err != nil {
 		return wrong(err.Error())
 	}
+	if unknown, err := p.coerce(into); err != nil {
+		return wrong(err.Error())
+	} else if p.validation != metav1.FieldValidationIgnore {
+		more = append(more, unknown...)
+	}
 	if header != nil && *header != gvk && !header.Empty() {
+		if p.sub == nil && p.call.kind.Custom() && header.GroupVersion() == gvk.GroupVersion() {
+			return p.strictly(append(strict, more...), wrong) // validation says what the kind must be
+		}
 		if err := p.checkHeader(*header, gvk); err != nil {
 			return wrong(err.Error())
 		}
 		return wrong(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", header.GroupVersion(), gvk.GroupVersion()))
 	}
 	return p.strictly(append(strict, more...), wrong)
+}
+
+// coerce brings a custom object into the form that its schema allows, and names what it does not know.
+func (p *patcher) coerce(into runtime.Object) (unknown []error, err error) {
+	u, ok := into.(*unstructured.Unstructured)
+	if !ok || p.served.Coerce == nil {
+		return nil, nil
+	}
+	paths, err := p.served.Coerce(u, p.validation != metav1.FieldValidationIgnore)
+	for _, path := range paths {
+		unknown = append(unknown, fmt.Errorf(`unknown field "%s"`, path))
+	}
+	return unknown, err
 }
 
 // strictly refuses or warns about what a strict reader minds.

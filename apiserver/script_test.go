@@ -160,7 +160,7 @@ func play(t *testing.T, s http.Handler, request string, seen map[string]string) 
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
-	for until := header.Get("Until"); until != "" && until != fmt.Sprint(w.Code); w = httptest.NewRecorder() {
+	for until := header.Get("Until"); until != "" && until != fmt.Sprint(w.Code); {
 		// What the server does by itself is waited for.
 		if t.Context().Err() != nil || time.Since(began) > 5*time.Second {
 			t.Fatalf("%s %s: got %d, waited for %s", method, path, w.Code, until)
@@ -170,9 +170,6 @@ func play(t *testing.T, s http.Handler, request string, seen map[string]string) 
 		again.Body = io.NopCloser(strings.NewReader(body))
 		w = httptest.NewRecorder()
 		s.ServeHTTP(w, again)
-		if fmt.Sprint(w.Code) == until {
-			break
-		}
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "%d\n", w.Code)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
@@ -31,9 +32,12 @@ func Remote(cfg *rest.Config) (Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	r := &remote{cfg: c, rest: map[schema.GroupVersion]rest.Interface{}}
-	r.dial = func(gv schema.GroupVersion) (rest.Interface, error) {
+	r := &remote{cfg: c, rest: map[door]rest.Interface{}}
+	r.dial = func(gv schema.GroupVersion, custom bool) (rest.Interface, error) {
 		g := rest.CopyConfig(c)
+		if custom {
+			g = dynamic.ConfigFor(g) // objects of custom kinds have no protobuf form
+		}
 		g.GroupVersion = &gv
 		g.APIPath = "/apis"
 		if gv.Group == "" {
@@ -46,24 +50,36 @@ func Remote(cfg *rest.Config) (Client, error) {
 
 type remote struct {
 	cfg  *rest.Config
-	dial func(schema.GroupVersion) (rest.Interface, error)
+	dial func(gv schema.GroupVersion, custom bool) (rest.Interface, error)
 	mu   sync.Mutex
-	rest map[schema.GroupVersion]rest.Interface
+	rest map[door]rest.Interface
+}
+
+// optionsVersion is that of options in queries, whatever version the objects are in.
+var optionsVersion = schema.GroupVersion{Version: "v1"}
+
+// door is a group version, in the form that built-in or custom objects are sent in.
+type door struct {
+	schema.GroupVersion
+	custom bool
 }
 
 // of returns the REST client of a kind's hub version; connections are shared by all.
 func (c *remote) of(k *kinds.Kind) (rest.Interface, error) {
-	gv := k.Served[0].GroupVersion()
+	at := door{k.Served[0].GroupVersion(), k.Custom()}
+	if k.Hub != nil && k.Serves(k.Hub.GroupVersion()) != nil {
+		at.GroupVersion = k.Hub.GroupVersion()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.rest[gv]; r != nil {
+	if r := c.rest[at]; r != nil {
 		return r, nil
 	}
-	r, err := c.dial(gv)
+	r, err := c.dial(at.GroupVersion, at.custom)
 	if err != nil {
-		return nil, fmt.Errorf("client: %s: %w", gv, err)
+		return nil, fmt.Errorf("client: %s: %w", at.GroupVersion, err)
 	}
-	c.rest[gv] = r
+	c.rest[at] = r
 	return r, nil
 }
 
@@ -81,7 +97,7 @@ func (c *remote) call(k *kinds.Kind, verb, namespace, name, subresource string, 
 		q = q.SubResource(subresource)
 	}
 	if opts != nil {
-		q = q.VersionedParams(opts, scheme.ParameterCodec)
+		q = q.SpecificallyVersionedParams(opts, scheme.ParameterCodec, optionsVersion)
 	}
 	return q, nil
 }
@@ -157,7 +173,7 @@ func (c *remote) Patch(ctx context.Context, k *kinds.Kind, namespace, name strin
 	if err != nil {
 		return nil, err
 	}
-	q := r.Patch(pt).NamespaceIfScoped(namespace, k.Namespaced && namespace != "").Resource(k.Plural).Name(name).VersionedParams(&opts, scheme.ParameterCodec)
+	q := r.Patch(pt).NamespaceIfScoped(namespace, k.Namespaced && namespace != "").Resource(k.Plural).Name(name).SpecificallyVersionedParams(&opts, scheme.ParameterCodec, optionsVersion)
 	if subresource != "" {
 		q = q.SubResource(subresource)
 	}
