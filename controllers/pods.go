@@ -44,3 +44,14 @@ func PodAvailable(p *corev1.Pod, minReadySeconds int32, now time.Time) (availabl
 	}
 	return true, 0
 }
+
+// NextAvailable is when the next of some pods will have been ready for minReadySeconds; 0: none is on its way.
+func NextAvailable(pods []*corev1.Pod, minReadySeconds int32, now time.Time) time.Duration {
+	var next time.Duration
+	for _, pod := range pods {
+		if available, in := PodAvailable(pod, minReadySeconds, now); !available && in > 0 && (next == 0 || in < next) {
+			next = in
+		}
+	}
+	return next
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/tenet-run/tenet/controllers/replicaset"
 	"github.com/tenet-run/tenet/controllers/resourcequota"
 	"github.com/tenet-run/tenet/controllers/serviceaccount"
+	"github.com/tenet-run/tenet/controllers/statefulset"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
 )
@@ -42,6 +43,7 @@ func Controllers(o Options) []controllers.Controller {
 		endpointslice.New(),
 		endpointslice.Endpoints(),
 		endpointslicemirroring.New(),
+		statefulset.New(),
 		garbage.New(o.Kinds, core.Event),
 		namespace.New(o.Kinds, core.Event),
 		serviceaccount.New(),

@@ -157,7 +157,7 @@ func deployment(namespace, name string, replicas int32) *appsv1.Deployment {
 
 // TestPerturbed: whatever happens to the controllers' writes, the end is the same, and there is never a pod too many.
 func TestPerturbed(t *testing.T) {
-	for _, s := range []story{workloads, services} {
+	for _, s := range []story{workloads, services, sets} {
 		t.Run(s.name, s.perturb)
 	}
 }

@@ -21,7 +21,7 @@ import (
 func Print(k *kinds.Kind, obj kinds.Object) string {
 	var b strings.Builder
 	name := obj.GetName()
-	if obj.GetGenerateName() != "" {
+	if obj.GetGenerateName() != "" && obj.GetLabels()[appsv1.StatefulSetPodNameLabel] == "" {
 		name = obj.GetGenerateName() + "*"
 	}
 	fmt.Fprintf(&b, "%s %s", k.Singular, name)
@@ -51,7 +51,21 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		for _, c := range st.Conditions {
 			fmt.Fprintf(&b, " %s=%s(%s: %s)", c.Type, c.Status, c.Reason, c.Message)
 		}
+	case *appsv1.StatefulSet:
+		st := o.Status
+		fmt.Fprintf(&b, " replicas=%d/%d ready=%d available=%d current=%d of %s", st.Replicas, *o.Spec.Replicas, st.ReadyReplicas, st.AvailableReplicas, st.CurrentReplicas, st.CurrentRevision)
+		if st.UpdateRevision != st.CurrentRevision {
+			fmt.Fprintf(&b, " updated=%d to %s", st.UpdatedReplicas, st.UpdateRevision)
+		}
+		if st.ObservedGeneration != o.Generation {
+			fmt.Fprintf(&b, " observed=%d of %d", st.ObservedGeneration, o.Generation)
+		}
+	case *appsv1.ControllerRevision:
+		fmt.Fprintf(&b, " number=%d", o.Revision)
 	case *corev1.Pod:
+		if revision := o.Labels[appsv1.ControllerRevisionHashLabelKey]; revision != "" {
+			fmt.Fprintf(&b, " %s", revision)
+		}
 		fmt.Fprintf(&b, " %s", o.Status.Phase)
 		if controllers.PodReady(o) != nil {
 			b.WriteString(" ready")

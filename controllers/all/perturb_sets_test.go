@@ -1,0 +1,61 @@
+package all_test
+
+import (
+	"context"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/kinds/apps"
+	"github.com/tenet-run/tenet/kinds/core"
+)
+
+// sets: StatefulSets, in order and in parallel, come up with their claims, are rolled over to another template, and back while that is under way, and scaled.
+var sets = story{
+	name: "sets", writes: 50,
+	show: []*kinds.Kind{apps.StatefulSet, apps.ControllerRevision, core.Pod, core.PersistentVolumeClaim},
+	act: func(ctx context.Context, c *cluster) {
+		c.must(ctx, apps.StatefulSet, statefulSet("db", 3, appsv1.OrderedReadyPodManagement))
+		c.must(ctx, apps.StatefulSet, statefulSet("web", 3, appsv1.ParallelPodManagement))
+		time.Sleep(10 * time.Second)
+		roll := func(k *kinds.Kind, name, image string) {
+			c.merge(ctx, k, name, `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"`+image+`"}]}}}}`)
+		}
+		roll(apps.StatefulSet, "db", "img:2")
+		roll(apps.StatefulSet, "web", "img:2")
+		time.Sleep(8 * time.Second)
+		roll(apps.StatefulSet, "db", "img:1")
+		time.Sleep(60 * time.Second)
+		c.merge(ctx, apps.StatefulSet, "db", `{"spec":{"replicas":1}}`)
+		c.merge(ctx, apps.StatefulSet, "web", `{"spec":{"replicas":4}}`)
+		time.Sleep(100 * time.Second)
+	},
+}
+
+func (c *cluster) merge(ctx context.Context, k *kinds.Kind, name, patch string) {
+	if _, err := c.user.Patch(ctx, k, "default", name, types.MergePatchType, []byte(patch), "", metav1.PatchOptions{}); err != nil {
+		c.t.Error(err)
+	}
+}
+
+func podTemplate(labels map[string]string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "img:1"}}}}
+}
+
+func statefulSet(name string, replicas int32, order appsv1.PodManagementPolicyType) *appsv1.StatefulSet {
+	labels := map[string]string{"app": name}
+	return &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec: appsv1.StatefulSetSpec{
+			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: podTemplate(labels), PodManagementPolicy: order,
+			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "data"}}},
+			PersistentVolumeClaimRetentionPolicy: &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{
+				WhenDeleted: appsv1.DeletePersistentVolumeClaimRetentionPolicyType, WhenScaled: appsv1.DeletePersistentVolumeClaimRetentionPolicyType,
+			},
+		},
+	}
+}
