@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/tenet-run/tenet/apiserver/encode"
 	"github.com/tenet-run/tenet/apiserver/parse"
 	"github.com/tenet-run/tenet/kinds"
@@ -80,6 +82,12 @@ func New(cfg Config) (*Server, error) {
 
 // Kinds is what is served now.
 func (s *Server) Kinds() *kinds.Set { return s.live }
+
+// Kind is the kind of a type that is served, and the version; nil when there is none.
+func (s *Server) Kind(gvk schema.GroupVersionKind) (*kinds.Kind, *kinds.Served) {
+	d := s.live.Kind(gvk)
+	return d.Kind, d.Served
+}
 
 // Close ends all watches and lets go of cached bytes. Requests under way end by themselves.
 func (s *Server) Close() {

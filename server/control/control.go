@@ -15,11 +15,13 @@ import (
 	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/conversion"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/tenet-run/tenet/apiserver"
 	"github.com/tenet-run/tenet/apiserver/admission"
+	"github.com/tenet-run/tenet/apiserver/admission/policy"
 	"github.com/tenet-run/tenet/apiserver/admission/webhook"
 	"github.com/tenet-run/tenet/apiserver/authn"
 	"github.com/tenet-run/tenet/apiserver/authz"
@@ -145,6 +147,10 @@ func New(cfg Config) (*Control, error) {
 	gate := authz.New(cfg.Store, read)
 	handlers := connectHandlers(cfg.Nodes, read, tokens, gate)
 	hooks := webhook.Config{Reader: read, Changed: cfg.Store.Changed, Authorizer: gate, Log: cfg.Logger.Warn}
+	policies := policy.Config{
+		Reader: read, Changed: cfg.Store.Changed, Authorizer: gate,
+		Kind: func(gvk schema.GroupVersionKind) (*kinds.Kind, *kinds.Served) { return c.Server.Kind(gvk) },
+	}
 	if cfg.authenticator == nil {
 		cfg.authenticator = authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens})
 	}
@@ -159,7 +165,9 @@ func New(cfg Config) (*Control, error) {
 			admission.Priority(read),
 			admission.DefaultTolerationSeconds(),
 			admission.TaintNodesByCondition(),
+			policy.Mutating(policies, openapi.TypeConverter()),
 			webhook.Mutating(hooks),
+			policy.Validating(policies),
 			webhook.Validating(hooks),
 			addresses,
 			gate.Escalation(),

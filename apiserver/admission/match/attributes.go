@@ -177,14 +177,19 @@ func (i *Invocation) versioned(obj kinds.Object) (runtime.Object, error) {
 	if obj == nil {
 		return nil, nil
 	}
+	return Versioned(obj, i.Served, i.Kind)
+}
+
+// Versioned is a hub object in a served version, with its type header. It is not to be changed.
+func Versioned(obj kinds.Object, s *kinds.Served, gvk schema.GroupVersionKind) (runtime.Object, error) {
 	out := obj
-	if i.Served.FromHub != nil {
+	if s.FromHub != nil {
 		var err error
-		if out, err = i.Served.FromHub(obj); err != nil {
+		if out, err = s.FromHub(obj); err != nil {
 			return nil, err
 		}
 	}
-	return headed(out, i.Kind), nil
+	return headed(out, gvk), nil
 }
 
 // headed is an object with a type header, which shares everything else with the one it was made of.
