@@ -167,6 +167,7 @@ func New(cfg Config) (*Control, error) {
 			admission.TaintNodesByCondition(),
 			policy.Mutating(policies, openapi.TypeConverter()),
 			webhook.Mutating(hooks),
+			policy.Rights(policies),
 			policy.Validating(policies),
 			webhook.Validating(hooks),
 			addresses,

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,11 +36,10 @@ func (objects) New(kind schema.GroupVersionKind) (runtime.Object, error) {
 
 // ObjectKinds implements runtime.ObjectTyper.
 func (objects) ObjectKinds(obj runtime.Object) ([]schema.GroupVersionKind, bool, error) {
-	gvk := obj.GetObjectKind().GroupVersionKind()
-	if gvk.Empty() {
-		return nil, false, fmt.Errorf("%T does not say what it is", obj)
+	if _, loose := obj.(runtime.Unstructured); loose {
+		return []schema.GroupVersionKind{obj.GetObjectKind().GroupVersionKind()}, false, nil
 	}
-	return []schema.GroupVersionKind{gvk}, false, nil
+	return scheme.Scheme.ObjectKinds(obj)
 }
 
 // Recognizes implements runtime.ObjectTyper.
