@@ -6,6 +6,7 @@ import (
 
 	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/controllers/clusterroleaggregation"
+	"github.com/tenet-run/tenet/controllers/daemonset"
 	"github.com/tenet-run/tenet/controllers/deployment"
 	"github.com/tenet-run/tenet/controllers/disruption"
 	"github.com/tenet-run/tenet/controllers/endpointslice"
@@ -44,6 +45,7 @@ func Controllers(o Options) []controllers.Controller {
 		endpointslice.Endpoints(),
 		endpointslicemirroring.New(),
 		statefulset.New(),
+		daemonset.New(),
 		garbage.New(o.Kinds, core.Event),
 		namespace.New(o.Kinds, core.Event),
 		serviceaccount.New(),

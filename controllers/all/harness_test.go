@@ -146,12 +146,18 @@ func (c *cluster) kubelet(ctx context.Context, ch client.Change) {
 			})
 		}
 	case pod.Spec.NodeName == "":
-		bind := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, Target: corev1.ObjectReference{Kind: "Node", Name: "node-1"}}
+		bind := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, Target: corev1.ObjectReference{Kind: "Node", Name: nodeFor(pod)}}
 		if _, err := c.user.Post(ctx, core.Pod, pod.Namespace, pod.Name, "binding", bind, metav1.CreateOptions{}); err != nil && ctx.Err() == nil {
 			c.log.Debug("binding failed", "pod", pod.Name, "error", err)
 		}
 	case ch.Old == nil || ch.Old.(*corev1.Pod).Spec.NodeName == "":
 		if pod.Annotations["test/start"] == "never" {
+			return
+		}
+		if pod.Annotations["test/start"] == "fail" {
+			c.after(ctx, time.Second, pod, func() {
+				c.patch(ctx, core.Pod, pod, "status", map[string]any{"status": map[string]any{"phase": "Failed"}})
+			})
 			return
 		}
 		ip := fmt.Sprintf("10.42.%d.%d", c.started.Add(1)/250, c.started.Load()%250+1)
@@ -161,6 +167,16 @@ func (c *cluster) kubelet(ctx context.Context, ch client.Change) {
 			}}})
 		})
 	}
+}
+
+// nodeFor is the node that a pod was made for, or the first one.
+func nodeFor(pod *corev1.Pod) string {
+	if a := pod.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
+		for _, f := range a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields {
+			return f.Values[0]
+		}
+	}
+	return "node-1"
 }
 
 // after does something for a pod later, unless its node is silent by then.

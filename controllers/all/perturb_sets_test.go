@@ -8,28 +8,41 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/core"
 )
 
-// sets: StatefulSets, in order and in parallel, come up with their claims, are rolled over to another template, and back while that is under way, and scaled.
+// sets: StatefulSets, in order and in parallel, come up with their claims, are rolled over to another template, and back while that is under way, and scaled;
+// DaemonSets, with and without surge, are rolled over, and get another node and lose one.
 var sets = story{
 	name: "sets", writes: 50,
-	show: []*kinds.Kind{apps.StatefulSet, apps.ControllerRevision, core.Pod, core.PersistentVolumeClaim},
+	show: []*kinds.Kind{apps.StatefulSet, apps.DaemonSet, apps.ControllerRevision, core.Pod, core.PersistentVolumeClaim},
 	act: func(ctx context.Context, c *cluster) {
 		c.must(ctx, apps.StatefulSet, statefulSet("db", 3, appsv1.OrderedReadyPodManagement))
 		c.must(ctx, apps.StatefulSet, statefulSet("web", 3, appsv1.ParallelPodManagement))
+		c.node(ctx, "node-2")
+		c.node(ctx, "node-3")
+		c.must(ctx, apps.DaemonSet, daemonSet("agent", 0, 1))
+		c.must(ctx, apps.DaemonSet, daemonSet("proxy", 1, 0))
 		time.Sleep(10 * time.Second)
 		roll := func(k *kinds.Kind, name, image string) {
 			c.merge(ctx, k, name, `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"`+image+`"}]}}}}`)
 		}
 		roll(apps.StatefulSet, "db", "img:2")
 		roll(apps.StatefulSet, "web", "img:2")
+		roll(apps.DaemonSet, "agent", "img:2")
+		roll(apps.DaemonSet, "proxy", "img:2")
 		time.Sleep(8 * time.Second)
 		roll(apps.StatefulSet, "db", "img:1")
+		roll(apps.DaemonSet, "agent", "img:1")
 		time.Sleep(60 * time.Second)
+		c.node(ctx, "node-4")
+		if _, err := c.user.Patch(ctx, core.Node, "", "node-2", types.MergePatchType, []byte(`{"spec":{"taints":[{"key":"keep-off","effect":"NoExecute"}]}}`), "", metav1.PatchOptions{}); err != nil {
+			c.t.Error(err)
+		}
 		c.merge(ctx, apps.StatefulSet, "db", `{"spec":{"replicas":1}}`)
 		c.merge(ctx, apps.StatefulSet, "web", `{"spec":{"replicas":4}}`)
 		time.Sleep(100 * time.Second)
@@ -56,6 +69,18 @@ func statefulSet(name string, replicas int32, order appsv1.PodManagementPolicyTy
 			PersistentVolumeClaimRetentionPolicy: &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{
 				WhenDeleted: appsv1.DeletePersistentVolumeClaimRetentionPolicyType, WhenScaled: appsv1.DeletePersistentVolumeClaimRetentionPolicyType,
 			},
+		},
+	}
+}
+
+func daemonSet(name string, surge, unavailable int32) *appsv1.DaemonSet {
+	labels := map[string]string{"app": name}
+	s, u := intstr.FromInt32(surge), intstr.FromInt32(unavailable)
+	return &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec: appsv1.DaemonSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: podTemplate(labels),
+			UpdateStrategy: appsv1.DaemonSetUpdateStrategy{Type: appsv1.RollingUpdateDaemonSetStrategyType, RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxSurge: &s, MaxUnavailable: &u}},
 		},
 	}
 }

@@ -60,6 +60,15 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		if st.ObservedGeneration != o.Generation {
 			fmt.Fprintf(&b, " observed=%d of %d", st.ObservedGeneration, o.Generation)
 		}
+	case *appsv1.DaemonSet:
+		st := o.Status
+		fmt.Fprintf(&b, " current=%d/%d updated=%d ready=%d available=%d", st.CurrentNumberScheduled, st.DesiredNumberScheduled, st.UpdatedNumberScheduled, st.NumberReady, st.NumberAvailable)
+		if st.NumberMisscheduled > 0 {
+			fmt.Fprintf(&b, " misscheduled=%d", st.NumberMisscheduled)
+		}
+		if st.ObservedGeneration != o.Generation {
+			fmt.Fprintf(&b, " observed=%d of %d", st.ObservedGeneration, o.Generation)
+		}
 	case *appsv1.ControllerRevision:
 		fmt.Fprintf(&b, " number=%d", o.Revision)
 	case *corev1.Pod:

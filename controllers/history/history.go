@@ -27,9 +27,6 @@ import (
 	"github.com/tenet-run/tenet/kinds/podspec"
 )
 
-// HashLabel holds what the data of a revision hashes to.
-const HashLabel = "controller.kubernetes.io/hash"
-
 // Of is the revisions of an owner, and those without a controller that match its selector, oldest first.
 func Of(s controllers.Reader, owner kinds.Object, selector labels.Selector) []*appsv1.ControllerRevision {
 	list := client.All[*appsv1.ControllerRevision](s.Owned(apps.ControllerRevision, owner.GetNamespace(), owner.GetUID()))
@@ -45,8 +42,8 @@ func Of(s controllers.Reader, owner kinds.Object, selector labels.Selector) []*a
 	return list
 }
 
-// New is the revision that stands for a template of an owner.
-func New(owner kinds.Object, k *kinds.Kind, template *corev1.PodTemplateSpec, number int64, collisions *int32) (*appsv1.ControllerRevision, error) {
+// New is the revision that stands for a template of an owner. Its hash goes into a label.
+func New(owner kinds.Object, k *kinds.Kind, template *corev1.PodTemplateSpec, number int64, collisions *int32, label string) (*appsv1.ControllerRevision, error) {
 	data, err := encode(template)
 	if err != nil {
 		return nil, err
@@ -67,7 +64,7 @@ func New(owner kinds.Object, k *kinds.Kind, template *corev1.PodTemplateSpec, nu
 	if r.Labels == nil {
 		r.Labels = map[string]string{}
 	}
-	r.Labels[HashLabel] = hash
+	r.Labels[label] = hash
 	return r, nil
 }
 

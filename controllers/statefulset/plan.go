@@ -16,6 +16,9 @@ import (
 	"github.com/tenet-run/tenet/kinds/core"
 )
 
+// hashLabel holds what the data of a revision hashes to. Pods name their revision instead.
+const hashLabel = "controller.kubernetes.io/hash"
+
 // Plan brings a StatefulSet one step nearer to what is asked for: with OrderedReady one pod, with Parallel all that can be.
 func Plan(s controllers.Snapshot, key controllers.Key, now time.Time) controllers.Plan {
 	set, ok := controllers.As[*appsv1.StatefulSet](s, apps.StatefulSet, key.Namespace, key.Name)
@@ -126,7 +129,7 @@ func (st *step) revise(sorted []*appsv1.ControllerRevision) (p controllers.Plan,
 	if n := len(sorted); n > 0 && sorted[n-1].Name == set.Status.UpdateRevision && set.Status.ObservedGeneration == set.Generation {
 		st.update = sorted[n-1] // as status says: nothing has to be compared
 	} else {
-		fresh, err := history.New(set, apps.StatefulSet, &set.Spec.Template, history.Next(sorted), &st.collisions)
+		fresh, err := history.New(set, apps.StatefulSet, &set.Spec.Template, history.Next(sorted), &st.collisions, hashLabel)
 		if err != nil {
 			return controllers.Plan{Err: err}, true
 		}
