@@ -12,7 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -20,77 +19,8 @@ import (
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/store/embedded"
+	"github.com/tenet-run/tenet/test/hollow"
 )
-
-// fakeNode is a node that runs every pod bound to it: it becomes ready after a while, and goes when it is deleted.
-type fakeNode struct {
-	t     *testing.T
-	api   client.Client
-	cache client.Cache
-	name  string
-	start time.Duration // from bound to ready
-}
-
-func (n *fakeNode) run(ctx context.Context) {
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}
-	if _, err := n.api.Create(ctx, core.Node, node, metav1.CreateOptions{}); err != nil {
-		n.t.Errorf("register node: %v", err)
-		return
-	}
-	go n.heartbeat(ctx)
-	n.cache.Follow(ctx, core.Pod, "", client.FollowOptions{Fields: map[string]string{"spec.nodeName": n.name}}, func(c client.Change) {
-		pod, _ := c.New.(*corev1.Pod)
-		if pod == nil {
-			return
-		}
-		if pod.DeletionTimestamp != nil {
-			zero := int64(0)
-			n.api.Delete(ctx, core.Pod, pod.Namespace, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero, Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
-			return
-		}
-		if pod.Status.Phase == corev1.PodPending {
-			go n.becomeReady(ctx, pod)
-		}
-	}, nil)
-}
-
-func (n *fakeNode) becomeReady(ctx context.Context, pod *corev1.Pod) {
-	select {
-	case <-time.After(n.start):
-	case <-ctx.Done():
-		return
-	}
-	current, ok := client.Found[*corev1.Pod](n.cache.Get(core.Pod, pod.Namespace, pod.Name))
-	if !ok || current.UID != pod.UID || current.DeletionTimestamp != nil {
-		return
-	}
-	p := current.DeepCopy()
-	now := metav1.Now()
-	p.Status.Phase, p.Status.StartTime = corev1.PodRunning, &now
-	for _, t := range []corev1.PodConditionType{corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
-		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: now})
-	}
-	if _, err := n.api.Update(ctx, core.Pod, p, "status", metav1.UpdateOptions{}); err != nil && ctx.Err() == nil {
-		n.t.Errorf("status of %s: %v", p.Name, err)
-	}
-}
-
-// heartbeat keeps the node Ready.
-func (n *fakeNode) heartbeat(ctx context.Context) {
-	for ctx.Err() == nil {
-		if current, err := client.As[*corev1.Node](n.api.Get(ctx, core.Node, "", n.name)); err == nil {
-			node := current.DeepCopy()
-			node.Status.Allocatable = corev1.ResourceList{"cpu": resource.MustParse("64"), "memory": resource.MustParse("64Gi"), "pods": resource.MustParse("500")}
-			node.Status.Capacity = node.Status.Allocatable
-			node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", LastHeartbeatTime: metav1.Now(), LastTransitionTime: node.CreationTimestamp}}
-			n.api.Update(ctx, core.Node, node, "status", metav1.UpdateOptions{})
-		}
-		select {
-		case <-time.After(20 * time.Second):
-		case <-ctx.Done():
-		}
-	}
-}
 
 func testLogger() *slog.Logger {
 	if testing.Verbose() {
@@ -117,8 +47,8 @@ func TestRollingUpdateOfADay(t *testing.T) {
 		go func() { done <- plane.Run(ctx) }()
 		<-plane.Booted()
 		api := plane.Client(systemUser)
-		node := &fakeNode{t: t, api: api, cache: plane.Cache, name: "n1", start: 2 * time.Hour}
-		go node.run(ctx)
+		node := &hollow.Node{API: api, Cache: plane.Cache, Name: "n1", Start: 2 * time.Hour, Failed: func(err error) { t.Error(err) }}
+		go node.Run(ctx)
 
 		const replicas = 10
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}}

@@ -1,7 +1,9 @@
 package conformance
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,7 +11,14 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tenet-run/tenet/client"
 	"github.com/tenet-run/tenet/internal/isolate"
+	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/test/hollow"
 )
 
 // cluster is a tenet that runs for the tests, with folders of its own.
@@ -112,4 +121,40 @@ func images(t *testing.T, root string) []string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// hollowNode registers a node without containers and waits until it is there.
+func (c *cluster) hollowNode(t *testing.T) {
+	t.Helper()
+	cfg, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := client.Remote(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	cache, err := client.NewRemoteCache(ctx, api, slog.New(slog.DiscardHandler), core.Pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := api.Watch(ctx, core.Node, "", metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	n := &hollow.Node{API: api, Cache: cache, Name: "hollow-1", Failed: func(err error) { t.Log(err) }}
+	go n.Run(ctx)
+	for deadline := time.After(time.Minute); ; {
+		select {
+		case e := <-w.ResultChan():
+			if node, ok := e.Object.(*corev1.Node); ok && len(node.Spec.Taints) == 0 && len(node.Status.Conditions) > 0 {
+				return
+			}
+		case <-deadline:
+			t.Fatal("the hollow node is not ready after a minute")
+		}
+	}
 }
