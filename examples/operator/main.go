@@ -30,21 +30,22 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	m, err := newManager(cfg)
+	m, err := newManager(cfg, ctrl.Options{})
 	if err != nil {
 		return err
 	}
 	return m.Start(ctrl.SetupSignalHandler())
 }
 
-func newManager(cfg *rest.Config) (ctrl.Manager, error) {
+func newManager(cfg *rest.Config, o ctrl.Options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, api.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
 	}
-	m, err := ctrl.NewManager(cfg, ctrl.Options{Scheme: scheme, Metrics: server.Options{BindAddress: "0"}})
+	o.Scheme, o.Metrics = scheme, server.Options{BindAddress: "0"}
+	m, err := ctrl.NewManager(cfg, o)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/tenet-run/tenet/examples/operator/api"
@@ -125,7 +127,7 @@ func testOperator(t *testing.T, env *envtest.Environment) {
 // runOperator runs the operator until the test ends, and returns a client that reads without a cache.
 func runOperator(t *testing.T, cfg *rest.Config) client.Client {
 	t.Helper()
-	m, err := newManager(cfg)
+	m, err := newManager(cfg, ctrl.Options{Controller: config.Controller{SkipNameValidation: new(true)}}) // it runs once a test
 	if err != nil {
 		t.Fatal(err)
 	}
