@@ -23,8 +23,8 @@ type Claimed[T kinds.Object] struct {
 
 // Claim adopts objects that match the selector and have no controller, and releases those that are owned but do not match any more. An owner that is being
 // deleted does neither. Adoption requires that the owner is still there, checked live: a cache may lag, and who adopts for a dead owner hands its objects to
-// the garbage collector.
-func Claim[T kinds.Object](owner kinds.Object, ownerKind *kinds.Kind, k *kinds.Kind, selector labels.Selector, objs []T) Claimed[T] {
+// the garbage collector. Finalizers are added with adoption, and taken away with release.
+func Claim[T kinds.Object](owner kinds.Object, ownerKind *kinds.Kind, k *kinds.Kind, selector labels.Selector, objs []T, finalizers ...string) Claimed[T] {
 	var c Claimed[T]
 	for _, obj := range objs {
 		ref := metav1.GetControllerOfNoCopy(obj)
@@ -35,9 +35,9 @@ func Claim[T kinds.Object](owner kinds.Object, ownerKind *kinds.Kind, k *kinds.K
 			c.Objects = append(c.Objects, obj)
 		case owner.GetDeletionTimestamp() != nil:
 		case ref != nil:
-			c.Patches = append(c.Patches, PatchOf(k, obj, types.StrategicMergePatchType, ownersPatch(obj, map[string]any{"$patch": "delete", "uid": owner.GetUID()})))
+			c.Patches = append(c.Patches, PatchOf(k, obj, types.StrategicMergePatchType, ownersPatch(obj, map[string]any{"$patch": "delete", "uid": owner.GetUID()}, "$deleteFromPrimitiveList/finalizers", finalizers)))
 		case matches && obj.GetDeletionTimestamp() == nil:
-			c.Patches = append(c.Patches, PatchOf(k, obj, types.StrategicMergePatchType, ownersPatch(obj, ControllerRef(owner, ownerKind))))
+			c.Patches = append(c.Patches, PatchOf(k, obj, types.StrategicMergePatchType, ownersPatch(obj, ControllerRef(owner, ownerKind), "finalizers", finalizers)))
 			c.Requires = []Require{{Kind: ownerKind, Namespace: owner.GetNamespace(), Name: owner.GetName(), UID: owner.GetUID()}}
 			c.Objects = append(c.Objects, obj)
 		}
@@ -45,9 +45,13 @@ func Claim[T kinds.Object](owner kinds.Object, ownerKind *kinds.Kind, k *kinds.K
 	return c
 }
 
-// ownersPatch changes one owner reference; the UID in it keeps it from hitting another object of the same name.
-func ownersPatch(obj kinds.Object, ref any) []byte {
-	data, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": obj.GetUID(), "ownerReferences": []any{ref}}})
+// ownersPatch changes one owner reference, and finalizers; the UID in it keeps it from hitting another object of the same name.
+func ownersPatch(obj kinds.Object, ref any, change string, finalizers []string) []byte {
+	meta := map[string]any{"uid": obj.GetUID(), "ownerReferences": []any{ref}}
+	if len(finalizers) > 0 {
+		meta[change] = finalizers
+	}
+	data, err := json.Marshal(map[string]any{"metadata": meta})
 	if err != nil {
 		panic(err) // strings and maps always encode
 	}

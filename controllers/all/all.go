@@ -12,12 +12,14 @@ import (
 	"github.com/tenet-run/tenet/controllers/endpointslice"
 	"github.com/tenet-run/tenet/controllers/endpointslicemirroring"
 	"github.com/tenet-run/tenet/controllers/garbage"
+	"github.com/tenet-run/tenet/controllers/job"
 	"github.com/tenet-run/tenet/controllers/namespace"
 	"github.com/tenet-run/tenet/controllers/nodelifecycle"
 	"github.com/tenet-run/tenet/controllers/replicaset"
 	"github.com/tenet-run/tenet/controllers/resourcequota"
 	"github.com/tenet-run/tenet/controllers/serviceaccount"
 	"github.com/tenet-run/tenet/controllers/statefulset"
+	"github.com/tenet-run/tenet/controllers/ttlafterfinished"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
 )
@@ -41,6 +43,8 @@ func Controllers(o Options) []controllers.Controller {
 		deployment.New(),
 		replicaset.New(),
 		replicaset.Replication(),
+		job.New(),
+		ttlafterfinished.New(),
 		endpointslice.New(),
 		endpointslice.Endpoints(),
 		endpointslicemirroring.New(),

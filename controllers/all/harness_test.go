@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -141,6 +143,9 @@ func (c *cluster) kubelet(ctx context.Context, ch client.Change) {
 	case pod.DeletionTimestamp != nil:
 		if old, ok := ch.Old.(*corev1.Pod); !ok || old.DeletionTimestamp == nil {
 			c.after(ctx, 3*time.Second, pod, func() {
+				if len(pod.Finalizers) > 0 { // it stays to be seen
+					c.patch(ctx, core.Pod, pod, "status", map[string]any{"status": c.ended(pod, 143)})
+				}
 				zero := int64(0)
 				c.user.Delete(ctx, core.Pod, pod.Namespace, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &pod.UID}})
 			})
@@ -166,6 +171,39 @@ func (c *cluster) kubelet(ctx context.Context, ch client.Change) {
 				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
 			}}})
 		})
+		c.end(ctx, pod)
+	}
+}
+
+// end lets a pod with the annotation test/ends end that long after its start, with the exit code in test/exit. Both can be told for an index: test/exit-1.
+func (c *cluster) end(ctx context.Context, pod *corev1.Pod) {
+	told := func(what string) string {
+		if text, ok := pod.Annotations[what+"-"+pod.Labels[batchv1.JobCompletionIndexAnnotation]]; ok {
+			return text
+		}
+		return pod.Annotations[what]
+	}
+	d, err := time.ParseDuration(told("test/ends"))
+	if err != nil {
+		return
+	}
+	code, _ := strconv.Atoi(told("test/exit"))
+	c.after(ctx, time.Second+d, pod, func() {
+		if now, ok := c.cache.Get(core.Pod, pod.Namespace, pod.Name); ok && now.GetUID() == pod.UID && now.GetDeletionTimestamp() == nil {
+			c.patch(ctx, core.Pod, pod, "status", map[string]any{"status": c.ended(pod, int32(code))})
+		}
+	})
+}
+
+// ended is the status of a pod whose container has ended.
+func (c *cluster) ended(pod *corev1.Pod, code int32) map[string]any {
+	phase := corev1.PodSucceeded
+	if code != 0 {
+		phase = corev1.PodFailed
+	}
+	return map[string]any{
+		"phase": phase, "conditions": []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()}},
+		"containerStatuses": []corev1.ContainerStatus{{Name: "c", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, FinishedAt: metav1.Now()}}}},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,6 +23,7 @@ import (
 	"github.com/tenet-run/tenet/controllers/controllerstest"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/apps"
+	"github.com/tenet-run/tenet/kinds/batch"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/policy"
 )
@@ -57,6 +59,7 @@ func (s story) run(t *testing.T, prepare func(c *cluster)) (end string, writes i
 				n := max(
 					c.w.Surplus(core.Pod, apps.ReplicaSet, w.Namespace, w.Name, active, func(o kinds.Object) int { return int(*o.(*appsv1.ReplicaSet).Spec.Replicas) }),
 					c.w.Surplus(core.Pod, core.ReplicationController, w.Namespace, w.Name, active, func(o kinds.Object) int { return int(*o.(*corev1.ReplicationController).Spec.Replicas) }),
+					c.w.Surplus(core.Pod, batch.Job, w.Namespace, w.Name, active, func(o kinds.Object) int { return int(*o.(*batchv1.Job).Spec.Parallelism) }),
 				)
 				peak.Store(max(peak.Load(), int64(n)))
 			}
@@ -157,7 +160,7 @@ func deployment(namespace, name string, replicas int32) *appsv1.Deployment {
 
 // TestPerturbed: whatever happens to the controllers' writes, the end is the same, and there is never a pod too many.
 func TestPerturbed(t *testing.T) {
-	for _, s := range []story{workloads, services, sets} {
+	for _, s := range []story{workloads, services, sets, jobs} {
 		t.Run(s.name, s.perturb)
 	}
 }

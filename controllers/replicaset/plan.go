@@ -72,7 +72,7 @@ func (k replicated) plan(s controllers.Snapshot, rs *appsv1.ReplicaSet, now time
 			p.Creates = append(p.Creates, k.create(rs, name))
 		}
 	case diff > 0:
-		for _, pod := range doomed(active, relatedPods(s, rs), min(diff, burst), now) {
+		for _, pod := range Doomed(active, relatedPods(s, rs), min(diff, burst), now) {
 			p.Deletes = append(p.Deletes, k.remove(rs, pod))
 		}
 	}

@@ -77,7 +77,7 @@ func TestDoomedFollowsUpstreamsOrder(t *testing.T) {
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			for _, active := range [][]*corev1.Pod{{c.first, c.then}, {c.then, c.first}} {
-				if got := doomed(active, append(slices.Clone(active), c.related...), 1, now); len(got) != 1 || got[0] != c.first {
+				if got := Doomed(active, append(slices.Clone(active), c.related...), 1, now); len(got) != 1 || got[0] != c.first {
 					t.Errorf("got %s, want %s to go first", got[0].Name, c.first.Name)
 				}
 			}

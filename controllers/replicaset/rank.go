@@ -13,9 +13,9 @@ import (
 	"github.com/tenet-run/tenet/controllers"
 )
 
-// doomed picks n of the active pods to delete, in upstream's order: not on a node yet, pending, unknown, not ready, cheap to delete, with many related
+// Doomed picks n of the active pods to delete, in upstream's order: not on a node yet, pending, unknown, not ready, cheap to delete, with many related
 // pods on the same node, ready for a short time, restarted often, young. Times are compared by order of magnitude, so that not always the same ones go.
-func doomed(active, related []*corev1.Pod, n int, now time.Time) []*corev1.Pod {
+func Doomed(active, related []*corev1.Pod, n int, now time.Time) []*corev1.Pod {
 	if n >= len(active) {
 		return active
 	}
