@@ -94,7 +94,7 @@ func (c *call) finishCreate(obj kinds.Object, r *admission.Request) (result, err
 		return result{}, err
 	}
 	for try := 0; ; try++ {
-		out, err := c.insert(obj, r.DryRun)
+		out, err := c.insert(obj, r)
 		if err == nil || !generated || !apierrors.IsAlreadyExists(err) {
 			return out, err
 		}
@@ -146,25 +146,28 @@ func (c *call) ready(obj kinds.Object, r *admission.Request) error {
 	return c.complete(r)
 }
 
-func (c *call) insert(obj kinds.Object, dryRun bool) (result, error) {
+func (c *call) insert(obj kinds.Object, r *admission.Request) (result, error) {
 	w, err := c.seal(obj)
 	if err != nil {
 		return result{}, err
 	}
 	w.Expect.Absent = true
-	if dryRun {
+	if r.DryRun {
+		if _, err := r.Further(c.ctx); err != nil {
+			return result{}, c.refused(r, err)
+		}
 		if _, err := c.cfg.Store.Get(w.Key); err == nil {
 			return result{}, apierrors.NewAlreadyExists(c.groupResource(), obj.GetName())
 		}
 		v, err := c.view(obj)
 		return result{object: v, created: true}, err
 	}
-	rec, err := c.commit(w)
+	rec, err := c.commitWith(r, w)
 	var tooBig errObjectTooLarge
 	if errors.As(err, &tooBig) && obj.GetManagedFields() != nil {
 		// The fields' managers are the first thing to go.
 		obj.SetManagedFields(nil)
-		return c.insert(obj, dryRun)
+		return c.insert(obj, r)
 	}
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {

@@ -177,13 +177,16 @@ func (c *call) tryChange(ch *change) (out result, again bool, err error) {
 	case same(rec, &w):
 		return result{record: rec}, false, nil
 	case ch.dryRun:
+		if _, err := r.Further(c.ctx); err != nil {
+			return out, false, c.refused(r, err)
+		}
 		setRevision(obj, rec.Revision)
 		v, err := c.view(obj)
 		return result{object: v}, false, err
 	}
 	w.Expect.Revision = rec.Revision
 	w.Volatile = c.sub == nil && c.kind.Volatile != nil && c.kind.Volatile(obj, old)
-	next, err := c.commit(w)
+	next, err := c.commitWith(r, w)
 	var tooBig errObjectTooLarge
 	if errors.As(err, &tooBig) && obj.GetManagedFields() != nil && ch.track {
 		obj.SetManagedFields(nil)
@@ -191,7 +194,7 @@ func (c *call) tryChange(ch *change) (out result, again bool, err error) {
 			return out, false, err
 		}
 		w.Expect.Revision = rec.Revision
-		next, err = c.commit(w)
+		next, err = c.commitWith(r, w)
 	}
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {

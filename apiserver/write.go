@@ -11,13 +11,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tenet-run/tenet/apiserver/admission"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/store"
 )
 
 // seal makes the store's write of a hub object, which belongs to the caller.
-func (c *call) seal(obj kinds.Object) (store.Write, error) {
-	k := c.kind
+func (c *call) seal(obj kinds.Object) (store.Write, error) { return c.sealOf(c.kind, obj) }
+
+// sealOf is seal for an object of any kind.
+func (s *Server) sealOf(k *kinds.Kind, obj kinds.Object) (store.Write, error) {
 	value, err := k.Storage.Codec.Encode(obj)
 	if err != nil {
 		return store.Write{}, fmt.Errorf("encode %s %s/%s: %w", k.Kind, obj.GetNamespace(), obj.GetName(), err)
@@ -38,7 +41,7 @@ func (c *call) seal(obj kinds.Object) (store.Write, error) {
 	}
 	if k.TTL != nil {
 		if ttl := k.TTL(obj); ttl > 0 {
-			w.Header.Expires = c.now().Add(ttl)
+			w.Header.Expires = s.now().Add(ttl)
 		}
 	}
 	return w, nil
@@ -61,6 +64,59 @@ func (c *call) commit(w store.Write) (*store.Record, error) {
 		return nil, nil
 	}
 	return records[0], nil
+}
+
+// commitWith is commit with what admission wants written in the same commit. When one of those writes is overtaken, admission is asked again; a
+// *store.ConflictError is about w.
+func (c *call) commitWith(r *admission.Request, w store.Write) (*store.Record, error) {
+	if !r.HasFurther() {
+		return c.commit(w)
+	}
+	if len(w.Value) > store.MaxBytes {
+		return nil, tooLarge(w)
+	}
+	for {
+		changes, err := r.Further(c.ctx)
+		if err != nil {
+			return nil, c.refused(r, err)
+		}
+		writes := []store.Write{w}
+		for _, ch := range changes {
+			next, err := c.sealChange(ch)
+			if err != nil {
+				return nil, err
+			}
+			writes = append(writes, next)
+		}
+		records, err := c.cfg.Store.Commit(c.ctx, writes...)
+		var conflict *store.ConflictError
+		switch {
+		case errors.As(err, &conflict) && conflict.Index > 0:
+			if err := c.ctx.Err(); err != nil {
+				return nil, err
+			}
+			continue
+		case errors.Is(err, store.ErrTooLarge):
+			return nil, tooLarge(w)
+		case err != nil:
+			return nil, err
+		}
+		for _, w := range writes {
+			c.committed(w.Key)
+		}
+		return records[0], nil
+	}
+}
+
+func (c *call) sealChange(ch admission.Change) (store.Write, error) {
+	revision, err := parseRevision(ch.Old.GetResourceVersion())
+	if err != nil {
+		return store.Write{}, err
+	}
+	ch.Object.SetResourceVersion("")
+	w, err := c.sealOf(ch.Kind, ch.Object)
+	w.Expect.Revision = revision
+	return w, err
 }
 
 // committed tells those who must know of a write before its writer does.

@@ -57,7 +57,36 @@ type Request struct {
 	finish   []func()
 	reinvoke bool
 	values   map[any]any
+	further  []func(context.Context) ([]Change, error)
 }
+
+// Change is a further write in a request's own commit: Object, private to it, takes the place of Old, which must be the newest state then.
+type Change struct {
+	Kind        *kinds.Kind
+	Object, Old kinds.Object
+}
+
+// InCommit has f asked for further writes right before the request's commit, and again whenever one of them was overtaken by somebody else's. Its error refuses
+// the request. In a dry run it is asked too, and nothing is written.
+func (r *Request) InCommit(f func(context.Context) ([]Change, error)) {
+	r.further = append(r.further, f)
+}
+
+// Further asks for further writes. For who commits.
+func (r *Request) Further(ctx context.Context) ([]Change, error) {
+	var all []Change
+	for _, f := range r.further {
+		more, err := f(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	return all, nil
+}
+
+// HasFurther reports that Further is worth asking.
+func (r *Request) HasFurther() bool { return len(r.further) > 0 }
 
 // Value is what a plugin keeps with the request from its first to its second round, by a key of its own.
 func (r *Request) Value(key any) any { return r.values[key] }

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/conversion"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -159,9 +160,10 @@ func New(cfg Config) (*Control, error) {
 		Authenticator: cfg.authenticator,
 		Authorizer:    gate,
 		Admission: cfg.admission([]admission.Plugin{
-			gate.NodeRestriction(),
 			admission.NamespaceLifecycle(read),
+			admission.LimitRanger(read),
 			admission.ServiceAccount(read, cfg.Store.Watch),
+			gate.NodeRestriction(),
 			admission.Priority(read),
 			admission.DefaultTolerationSeconds(),
 			admission.TaintNodesByCondition(),
@@ -173,6 +175,7 @@ func New(cfg Config) (*Control, error) {
 			addresses,
 			gate.Escalation(),
 			c.custom,
+			admission.ResourceQuota(read, time.Now),
 		}),
 		Connect: handlers,
 		Extra:   c.edge,
