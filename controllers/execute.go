@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,11 +115,15 @@ func (x *execution) writes(ctx context.Context, p Plan, out *Outcome) error {
 
 func (x *execution) require(ctx context.Context, q Require) error {
 	if q.Name == "" {
-		list, err := x.r.e.deps.Client.List(ctx, q.Kind, q.Namespace, metav1.ListOptions{Limit: 1})
+		var opts metav1.ListOptions
+		if q.Such == nil {
+			opts.Limit = 1
+		}
+		list, err := x.r.e.deps.Client.List(ctx, q.Kind, q.Namespace, opts)
 		switch {
 		case err != nil:
 			return fmt.Errorf("checking for %s in %s: %w", q.Kind.Plural, q.Namespace, err)
-		case len(list.Items) > 0:
+		case q.Such == nil && len(list.Items) > 0, q.Such != nil && slices.ContainsFunc(list.Items, q.Such):
 			return fmt.Errorf("%s still has %s: %w", q.Namespace, q.Kind.Plural, errStale)
 		}
 		return nil

@@ -47,6 +47,8 @@ type Require struct {
 	UID             types.UID
 	// Absent: no object of this name has the UID, or, without a name, the namespace has no object of the kind. Otherwise: it exists, and is not being deleted.
 	Absent bool
+	// Such narrows which objects may not be there, without a name; as pure as a plan. Nil: any.
+	Such func(obj kinds.Object) bool
 }
 
 // Create is one object to be made. A namespace that is going away refuses it, and that is no failure.

@@ -193,6 +193,26 @@ func TestTolerationsAndTaints(t *testing.T) {
 	}
 }
 
+func TestStorageInUseIsProtected(t *testing.T) {
+	p := StorageObjectInUseProtection()
+	for k, want := range map[*kinds.Kind]string{
+		core.PersistentVolumeClaim: "[kubernetes.io/pvc-protection]", core.PersistentVolume: "[kubernetes.io/pv-protection]", core.ConfigMap: "[]",
+	} {
+		obj := k.New()
+		for range 2 { // the second time adds nothing
+			check(t, k.Kind, admit(p, request(Create, k, obj, nil)), 0, "")
+		}
+		if got := fmt.Sprint(obj.GetFinalizers()); got != want {
+			t.Errorf("%s: got %s, want %s", k.Kind, got, want)
+		}
+	}
+	claim := core.PersistentVolumeClaim.New()
+	check(t, "update", admit(p, request(Update, core.PersistentVolumeClaim, claim, claim)), 0, "")
+	if f := claim.GetFinalizers(); len(f) > 0 {
+		t.Errorf("an update got %v: the controller could not take it away", f)
+	}
+}
+
 func account(name string, f func(*corev1.ServiceAccount)) *corev1.ServiceAccount {
 	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}}
 	if f != nil {

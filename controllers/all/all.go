@@ -20,6 +20,7 @@ import (
 	"github.com/tenet-run/tenet/controllers/serviceaccount"
 	"github.com/tenet-run/tenet/controllers/statefulset"
 	"github.com/tenet-run/tenet/controllers/ttlafterfinished"
+	"github.com/tenet-run/tenet/controllers/volumeprotection"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
 )
@@ -56,6 +57,8 @@ func Controllers(o Options) []controllers.Controller {
 		clusterroleaggregation.New(),
 		disruption.New(o.Kinds),
 		resourcequota.New(o.Kinds),
+		volumeprotection.Claims(),
+		volumeprotection.Volumes(),
 	}
 	if len(o.RootCA) > 0 {
 		list = append(list, serviceaccount.RootCA(o.RootCA))

@@ -167,6 +167,7 @@ func New(cfg Config) (*Control, error) {
 			admission.Priority(read),
 			admission.DefaultTolerationSeconds(),
 			admission.TaintNodesByCondition(),
+			admission.StorageObjectInUseProtection(),
 			policy.Mutating(policies, openapi.TypeConverter()),
 			webhook.Mutating(hooks),
 			policy.Rights(policies),
