@@ -2,9 +2,11 @@ package authz
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
+	"github.com/tenet-run/tenet/kinds/storage"
 )
 
 type object = kinds.Object
@@ -24,10 +26,26 @@ func (n *node) reaches(node, resource, namespace, name string) bool {
 		return n.pods(node, namespace, func(p *corev1.Pod) bool { return refersTo(p, namedConfigMap, name) })
 	case "persistentvolumeclaims":
 		return n.pods(node, namespace, func(p *corev1.Pod) bool { return refersTo(p, namedClaim, name) })
+	case "persistentvolumes":
+		return n.pods(node, "", func(p *corev1.Pod) bool { return n.mounts(p, name) })
+	case "volumeattachments":
+		obj, ok := n.read.Peek(storage.VolumeAttachment, "", name)
+		return ok && obj.(*storagev1.VolumeAttachment).Spec.NodeName == node
 	case "serviceaccounts":
 		return n.pods(node, namespace, func(p *corev1.Pod) bool { return p.Spec.ServiceAccountName == name && !isMirror(p) })
 	}
 	return false
+}
+
+// mounts reports whether a claim that the pod names is bound to a volume.
+func (n *node) mounts(p *corev1.Pod, volume string) bool {
+	return !isMirror(p) && references(p, func(what named, name string) bool {
+		if what != namedClaim {
+			return false
+		}
+		obj, ok := n.read.Peek(core.PersistentVolumeClaim, p.Namespace, name)
+		return ok && obj.(*corev1.PersistentVolumeClaim).Spec.VolumeName == volume
+	})
 }
 
 func (n *node) configuredBy(node, namespace, name string) bool {
