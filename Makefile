@@ -8,6 +8,7 @@
 #   make image-nginx  .cache/images/nginx.tar: docker.io/library/nginx:stable made of Debian's nginx package, for machines that reach no registry
 #   make bench        the API server beside etcd + kube-apiserver; make bench-pods: pod starts and memory. Both write docs/results/
 #   make conformance  Kubernetes' own conformance tests; writes docs/results/conformance.md
+#   make linear       concurrent requests and watches against a server that is killed again and again; writes docs/results/linear.md
 #   make generate     files made from others: OpenAPI
 #   make install      /usr/local/bin/tenet and a systemd unit
 #   make clean        bin and .cache
@@ -28,7 +29,7 @@ PROGRAMS := runc containerd-shim-runc-v2 kubectl tenet-bridge
 ZST      := $(PROGRAMS:%=$(BLOBS)/%.zst)
 MODFILES := go.mod go.sum
 
-.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench bench-pods conformance install FORCE
+.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench bench-pods conformance linear install FORCE
 .DELETE_ON_ERROR:
 
 build: carried
@@ -130,6 +131,9 @@ $(CONF)/e2e.test: test/conformance/upstream/go.mod
 
 conformance: build $(CONF)/ginkgo $(CONF)/e2e.test
 	@$(GO) test ./test/conformance -count=1 -timeout 3h -v -args -lists "$(LISTS)" -focus "$(FOCUS)" -procs $(PROCS) $(if $(NODE),-node) -result $(CONFRESULT)
+
+linear: build
+	@$(GO) test ./test/linear -count=1 -timeout 3h -v -args -events 1000000 -result $(CURDIR)/docs/results/linear.md
 
 install: build
 	install -D -m 0755 bin/tenet $(DESTDIR)/usr/local/bin/tenet

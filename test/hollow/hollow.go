@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -62,18 +63,25 @@ func (n *Node) becomeReady(ctx context.Context, pod *corev1.Pod) {
 	case <-ctx.Done():
 		return
 	}
-	current, ok := client.Found[*corev1.Pod](n.Cache.Get(core.Pod, pod.Namespace, pod.Name))
-	if !ok || current.UID != pod.UID || current.DeletionTimestamp != nil {
+	for ctx.Err() == nil {
+		current, err := client.As[*corev1.Pod](n.API.Get(ctx, core.Pod, pod.Namespace, pod.Name))
+		if err != nil || current.UID != pod.UID || current.DeletionTimestamp != nil {
+			return
+		}
+		p := current.DeepCopy()
+		now := metav1.Now()
+		p.Status.Phase, p.Status.StartTime = corev1.PodRunning, &now
+		for _, t := range []corev1.PodConditionType{corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: now})
+		}
+		_, err = n.API.Update(ctx, core.Pod, p, "status", metav1.UpdateOptions{})
+		if apierrors.IsConflict(err) {
+			continue
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			n.fail(ctx, fmt.Errorf("status of pod %s/%s: %w", p.Namespace, p.Name, err))
+		}
 		return
-	}
-	p := current.DeepCopy()
-	now := metav1.Now()
-	p.Status.Phase, p.Status.StartTime = corev1.PodRunning, &now
-	for _, t := range []corev1.PodConditionType{corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
-		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: now})
-	}
-	if _, err := n.API.Update(ctx, core.Pod, p, "status", metav1.UpdateOptions{}); err != nil {
-		n.fail(ctx, fmt.Errorf("status of pod %s/%s: %w", p.Namespace, p.Name, err))
 	}
 }
 
