@@ -6,6 +6,7 @@ import (
 
 	"github.com/tenet-run/tenet/controllers"
 	"github.com/tenet-run/tenet/controllers/clusterroleaggregation"
+	"github.com/tenet-run/tenet/controllers/cronjob"
 	"github.com/tenet-run/tenet/controllers/daemonset"
 	"github.com/tenet-run/tenet/controllers/deployment"
 	"github.com/tenet-run/tenet/controllers/disruption"
@@ -46,6 +47,7 @@ func Controllers(o Options) []controllers.Controller {
 		replicaset.Replication(),
 		job.New(),
 		ttlafterfinished.New(),
+		cronjob.New(),
 		endpointslice.New(),
 		endpointslice.Endpoints(),
 		endpointslicemirroring.New(),

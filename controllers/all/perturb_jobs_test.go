@@ -14,10 +14,10 @@ import (
 	"github.com/tenet-run/tenet/kinds/core"
 )
 
-// jobs: Jobs succeed, fail for good, by index and by policy, are suspended and go on, get other parallelism, lose a pod to somebody, are deleted, and expire.
+// jobs: Jobs succeed, fail for good, by index and by policy, are suspended and go on, get other parallelism, lose a pod to somebody, are deleted, and expire; CronJobs make more.
 var jobs = story{
 	name: "jobs", writes: 80,
-	show: []*kinds.Kind{batch.Job, core.Pod},
+	show: []*kinds.Kind{batch.CronJob, batch.Job, core.Pod},
 	act: func(ctx context.Context, c *cluster) {
 		c.must(ctx, batch.Job, job("plain", 5, 2, map[string]string{"test/ends": "2s"}, nil))
 		c.must(ctx, batch.Job, job("fails", 1, 1, map[string]string{"test/ends": "1s", "test/exit": "1"}, func(s *batchv1.JobSpec) { s.BackoffLimit = number(1) }))
@@ -34,6 +34,8 @@ var jobs = story{
 		c.must(ctx, batch.Job, job("short", 1, 1, map[string]string{"test/ends": "1s"}, func(s *batchv1.JobSpec) { s.TTLSecondsAfterFinished = number(10) }))
 		late := int64(30)
 		c.must(ctx, batch.Job, job("late", 1, 1, nil, func(s *batchv1.JobSpec) { s.ActiveDeadlineSeconds = &late }))
+		c.must(ctx, batch.CronJob, cronJob("often", batchv1.AllowConcurrent, map[string]string{"test/ends": "3s"}))
+		c.must(ctx, batch.CronJob, cronJob("replaced", batchv1.ReplaceConcurrent, nil))
 		time.Sleep(7500 * time.Millisecond)
 		spec := func(name string, change map[string]any) {
 			c.patch(ctx, batch.Job, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}, "", map[string]any{"spec": change})
@@ -71,4 +73,14 @@ func job(name string, completions, parallelism int32, annotations map[string]str
 		change(&j.Spec)
 	}
 	return j
+}
+
+func cronJob(name string, policy batchv1.ConcurrencyPolicy, annotations map[string]string) *batchv1.CronJob {
+	return &batchv1.CronJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec: batchv1.CronJobSpec{
+			Schedule: "* * * * *", ConcurrencyPolicy: policy, SuccessfulJobsHistoryLimit: number(1),
+			JobTemplate: batchv1.JobTemplateSpec{Spec: job(name, 1, 1, annotations, nil).Spec},
+		},
+	}
 }

@@ -31,7 +31,7 @@ func printOther(b *strings.Builder, obj kinds.Object) {
 			fmt.Fprintf(b, " last=%s", t.UTC().Format(time.RFC3339))
 		}
 		if t := o.Status.LastSuccessfulTime; t != nil {
-			fmt.Fprintf(b, " succeeded=%s", t.UTC().Format(time.RFC3339))
+			fmt.Fprintf(b, " succeeded=%s", t.UTC().Format("2006-01-02T15:04Z"))
 		}
 	case *discoveryv1.EndpointSlice, *corev1.Endpoints:
 		printEndpoints(b, o)
