@@ -69,12 +69,15 @@ func (d *Definition) fit(version string, u *unstructured.Unstructured) error {
 		return err
 	}
 	meta, ok := u.Object["metadata"].(map[string]any)
-	if !ok {
-		return fmt.Errorf("custom: %s has no metadata", u.GetKind())
+	if _, present := u.Object["metadata"]; present && !ok {
+		return fmt.Errorf("custom: metadata of %s is a %T", u.GetKind(), u.Object["metadata"])
 	}
 	apiVersion, kind := u.Object["apiVersion"], u.Object["kind"]
 	d.prune(v, u, false)
-	u.Object["metadata"], u.Object["apiVersion"], u.Object["kind"] = meta, apiVersion, kind
+	u.Object["apiVersion"], u.Object["kind"] = apiVersion, kind
+	if ok { // an object that is not there yet, as server-side apply sees it, has none
+		u.Object["metadata"] = meta
+	}
 	return nil
 }
 
