@@ -190,32 +190,6 @@ func (c *call) act(in runtime.Object, opts *metav1.CreateOptions) (result, error
 	return result{created: true, object: &metav1.Status{Status: metav1.StatusSuccess, Code: http.StatusCreated}}, nil
 }
 
-// evict deletes an object through its eviction subresource, with the options and preconditions of the Eviction.
-func (c *call) evict(in runtime.Object, opts *metav1.CreateOptions) (result, error) {
-	options := &metav1.DeleteOptions{}
-	if d := evictionOptions(in); d != nil {
-		options = d.DeepCopy()
-	}
-	if len(opts.DryRun) > 0 {
-		options.DryRun = opts.DryRun
-	}
-	rec, err := c.record()
-	if err != nil {
-		return result{}, err
-	}
-	obj, err := c.decoded(rec)
-	if err != nil {
-		return result{}, err
-	}
-	if err := c.admitAction(in, obj, isDryRun(options.DryRun), opts); err != nil {
-		return result{}, err
-	}
-	if _, err := c.delete(options); err != nil {
-		return result{}, err
-	}
-	return result{created: true, object: &metav1.Status{Status: metav1.StatusSuccess, Code: http.StatusCreated}}, nil
-}
-
 // updateView replaces a subresource's view of an object (scale).
 func (c *call) updateView(in runtime.Object, opts *metav1.UpdateOptions) (result, error) {
 	if errs := metav1validation.ValidateUpdateOptions(opts); len(errs) > 0 {

@@ -67,6 +67,14 @@ func (c *call) create(obj kinds.Object, opts *metav1.CreateOptions) (result, err
 
 // answer is the create of a question: the kind's handler answers it, and nothing is stored.
 func (c *call) answer(r *admission.Request) (result, error) {
+	if to := c.kind.ActsOn; to != nil {
+		inner, err := c.begin(c.ctx, c.user, to.Kind, c.namespace, r.Object.GetName(), to.Subresource)
+		if err != nil {
+			return result{}, err
+		}
+		inner.warn = c.warn
+		return inner.post(r.Object, r.Options.(*metav1.CreateOptions)) // who may create this may do that
+	}
 	h, ok := c.cfg.Connect[c.kind.GroupResource().String()]
 	if !ok || h.Action == nil {
 		return result{}, apiError(http.StatusNotImplemented, metav1.StatusReasonUnknown, c.kind.Plural+" is not available on this server")

@@ -50,7 +50,7 @@ func (c *call) delete(opts *metav1.DeleteOptions) (result, error) {
 		if err != nil {
 			return result{}, err
 		}
-		d, err := c.planDelete(rec, opts)
+		d, err := c.planDelete(rec, opts, nil)
 		if err != nil {
 			return result{}, err
 		}
@@ -83,8 +83,8 @@ func (c *call) deleted(d deletion) (result, error) {
 	}}}, nil
 }
 
-// planDelete decides what a delete does to one state of an object. Admission is asked.
-func (c *call) planDelete(rec *store.Record, opts *metav1.DeleteOptions) (deletion, error) {
+// planDelete decides what a delete does to one state of an object. Admission is asked. mark, which may be nil, changes an object that stays for a while.
+func (c *call) planDelete(rec *store.Record, opts *metav1.DeleteOptions, mark func(obj kinds.Object)) (deletion, error) {
 	shared, err := c.decoded(rec)
 	if err != nil {
 		return deletion{}, err
@@ -132,6 +132,9 @@ func (c *call) planDelete(rec *store.Record, opts *metav1.DeleteOptions) (deleti
 	}
 	if c.kind.OnDelete != nil {
 		c.kind.OnDelete(obj)
+	}
+	if mark != nil {
+		mark(obj)
 	}
 	obj.SetResourceVersion("")
 	w, err := c.seal(obj)

@@ -50,7 +50,7 @@ func (c *call) deleteCollection(opts *metav1.DeleteOptions, list *listQuery) ([]
 			return nil, meta, err
 		}
 		current := rec
-		d, err := c.planDelete(current, opts)
+		d, err := c.planDelete(current, opts, nil)
 		if err != nil {
 			if ferr := flush(); ferr != nil {
 				return nil, meta, ferr

@@ -40,6 +40,8 @@ type Definition[T Object, L runtime.Object] struct {
 	StatusResets []string
 	// Answered: objects are never stored. A create is a question that the API server's handler for the kind answers; NewList may be nil.
 	Answered bool
+	// ActsOn: such a create is an action on another object instead.
+	ActsOn *Action
 	// Deprecated is the warning for using this version at all.
 	Deprecated   string
 	WithoutVerbs []string
@@ -125,6 +127,7 @@ func Define[T Object, L runtime.Object](d Definition[T, L]) *Kind {
 		Validate:       func(obj Object) field.ErrorList { return nil },
 		ValidateUpdate: func(obj, old Object) field.ErrorList { return nil },
 	}
+	k.ActsOn = d.ActsOn
 	if d.NewList != nil {
 		k.NewList = func() runtime.Object { return d.NewList() }
 	}

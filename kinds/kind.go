@@ -46,6 +46,9 @@ type Kind struct {
 	// ListKind names the type of a list; "" is Kind with List behind it.
 	ListKind string
 
+	// ActsOn: the create of what is not stored is an action on the object of the same name (Binding). Nil: the API server's handler answers.
+	ActsOn *Action
+
 	// Restore sets what the encoding at rest leaves out, in what was read: the codec calls it. May be nil.
 	Restore func(obj Object)
 
@@ -114,6 +117,12 @@ type Kind struct {
 
 // Custom reports that the kind was made at run time, of a CustomResourceDefinition.
 func (k *Kind) Custom() bool { return k.Origin != nil }
+
+// Action names an action on objects of a kind.
+type Action struct {
+	Kind        *Kind
+	Subresource string
+}
 
 // Requester is who sends a request.
 type Requester struct {

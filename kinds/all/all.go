@@ -26,6 +26,8 @@ import (
 // Kinds returns the built-in kinds, ordered by group and name, the core group first. The slice is the caller's.
 func Kinds() []*kinds.Kind {
 	return []*kinds.Kind{
+		core.Binding,
+		core.ComponentStatus,
 		core.ConfigMap,
 		core.Endpoints,
 		core.Event,

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,8 +125,10 @@ func TestDocumentsOfEveryKind(t *testing.T) {
 			}
 			gvk := map[string]any{"group": gv.Group, "version": gv.Version, "kind": k.Kind}
 			for verb, op := range map[string]*spec3.Operation{"list": list.Get, "create": list.Post, "get": item.Get, "update": item.Put, "patch": item.Patch, "delete": item.Delete} {
+				if slices.Contains(k.WithoutVerbs, verb) != (op == nil) {
+					t.Errorf("%s %s: operation for %s: %t", gv, k.Kind, verb, op != nil)
+				}
 				if op == nil {
-					t.Errorf("%s %s: no operation for %s", gv, k.Kind, verb)
 					continue
 				}
 				if got := op.Extensions["x-kubernetes-group-version-kind"]; !equalJSON(got, gvk) {
