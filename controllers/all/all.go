@@ -16,6 +16,7 @@ import (
 	"github.com/tenet-run/tenet/controllers/job"
 	"github.com/tenet-run/tenet/controllers/namespace"
 	"github.com/tenet-run/tenet/controllers/nodelifecycle"
+	"github.com/tenet-run/tenet/controllers/persistentvolume"
 	"github.com/tenet-run/tenet/controllers/replicaset"
 	"github.com/tenet-run/tenet/controllers/resourcequota"
 	"github.com/tenet-run/tenet/controllers/serviceaccount"
@@ -59,6 +60,7 @@ func Controllers(o Options) []controllers.Controller {
 		clusterroleaggregation.New(),
 		disruption.New(o.Kinds),
 		resourcequota.New(o.Kinds),
+		persistentvolume.New(),
 		volumeprotection.Claims(),
 		volumeprotection.Volumes(),
 	}

@@ -40,9 +40,7 @@ var sets = story{
 		roll(apps.DaemonSet, "agent", "img:1")
 		time.Sleep(60 * time.Second)
 		c.node(ctx, "node-4")
-		if _, err := c.user.Patch(ctx, core.Node, "", "node-2", types.MergePatchType, []byte(`{"spec":{"taints":[{"key":"keep-off","effect":"NoExecute"}]}}`), "", metav1.PatchOptions{}); err != nil {
-			c.t.Error(err)
-		}
+		c.mergeAt(ctx, core.Node, "", "node-2", `{"spec":{"taints":[{"key":"keep-off","effect":"NoExecute"}]}}`)
 		c.merge(ctx, apps.StatefulSet, "db", `{"spec":{"replicas":1}}`)
 		c.merge(ctx, apps.StatefulSet, "web", `{"spec":{"replicas":4}}`)
 		time.Sleep(100 * time.Second)
@@ -50,7 +48,11 @@ var sets = story{
 }
 
 func (c *cluster) merge(ctx context.Context, k *kinds.Kind, name, patch string) {
-	if _, err := c.user.Patch(ctx, k, "default", name, types.MergePatchType, []byte(patch), "", metav1.PatchOptions{}); err != nil {
+	c.mergeAt(ctx, k, "default", name, patch)
+}
+
+func (c *cluster) mergeAt(ctx context.Context, k *kinds.Kind, namespace, name, patch string) {
+	if _, err := c.user.Patch(ctx, k, namespace, name, types.MergePatchType, []byte(patch), "", metav1.PatchOptions{}); err != nil {
 		c.t.Error(err)
 	}
 }

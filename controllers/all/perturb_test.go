@@ -166,7 +166,7 @@ func deployment(namespace, name string, replicas int32) *appsv1.Deployment {
 
 // TestPerturbed: whatever happens to the controllers' writes, the end is the same, and there is never a pod too many.
 func TestPerturbed(t *testing.T) {
-	for _, s := range []story{workloads, services, sets, jobs} {
+	for _, s := range []story{workloads, services, sets, volumes, jobs} {
 		t.Run(s.name, s.perturb)
 	}
 }

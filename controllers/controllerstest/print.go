@@ -116,6 +116,25 @@ func Print(k *kinds.Kind, obj kinds.Object) string {
 		for _, c := range st.Conditions {
 			fmt.Fprintf(&b, " %s=%s(%s)", c.Type, c.Status, strings.TrimSpace(c.Reason+" "+c.Message))
 		}
+	case *corev1.PersistentVolumeClaim:
+		fmt.Fprintf(&b, " %s", o.Status.Phase)
+		if o.Spec.VolumeName != "" {
+			fmt.Fprintf(&b, " volume=%s", o.Spec.VolumeName)
+		}
+		if size, ok := o.Status.Capacity[corev1.ResourceStorage]; ok {
+			fmt.Fprintf(&b, " has=%s", size.String())
+		}
+		if o.Spec.StorageClassName != nil {
+			fmt.Fprintf(&b, " class=%q", *o.Spec.StorageClassName)
+		}
+	case *corev1.PersistentVolume:
+		fmt.Fprintf(&b, " %s", o.Status.Phase)
+		if r := o.Spec.ClaimRef; r != nil {
+			fmt.Fprintf(&b, " claim=%s/%s", r.Namespace, r.Name)
+		}
+		if o.Status.Message != "" {
+			fmt.Fprintf(&b, " (%s)", o.Status.Message)
+		}
 	case *corev1.ResourceQuota:
 		for _, name := range slices.Sorted(maps.Keys(o.Status.Hard)) {
 			used, known := o.Status.Used[name]

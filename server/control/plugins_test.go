@@ -81,9 +81,17 @@ func TestClasses(t *testing.T) {
 	if _, err := claims.Patch(ctx, "c", types.MergePatchType, grow, metav1.PatchOptions{}); err == nil {
 		t.Error("an unbound claim grew")
 	}
-	if _, err := claims.Patch(ctx, "c", types.MergePatchType, []byte(`{"status":{"phase":"Bound"}}`), metav1.PatchOptions{}, "status"); err != nil {
+	volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "v"}, Spec: corev1.PersistentVolumeSpec{
+		AccessModes: claim.Spec.AccessModes, Capacity: list("storage", "1Gi"), StorageClassName: "fast", ClaimRef: &corev1.ObjectReference{Namespace: "default", Name: "c"},
+		PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/v"}},
+	}}
+	if _, err := g.admin.CoreV1().PersistentVolumes().Create(ctx, volume, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the claim is bound", func() bool {
+		got, err := claims.Get(ctx, "c", metav1.GetOptions{})
+		return err == nil && got.Status.Phase == corev1.ClaimBound
+	})
 	_, err = claims.Patch(ctx, "c", types.MergePatchType, grow, metav1.PatchOptions{})
 	isForbidden(t, err, `persistentvolumeclaims "c" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize`)
 	if _, err := g.admin.StorageV1().StorageClasses().Patch(ctx, "fast", types.MergePatchType, []byte(`{"allowVolumeExpansion":true}`), metav1.PatchOptions{}); err != nil {
