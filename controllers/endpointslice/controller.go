@@ -10,6 +10,7 @@ package endpointslice
 import (
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -25,13 +26,20 @@ import (
 // ManagedBy is the value of the managed-by label of the slices that this controller owns.
 const ManagedBy = "endpointslice-controller.k8s.io"
 
+// How long changes of pods are gathered: a Service of thousands of pods that come up one by one would be planned and written at each. Endpoints are one object with up
+// to 1,000 addresses, and wait longer.
+const (
+	gather          = 25 * time.Millisecond
+	gatherEndpoints = 250 * time.Millisecond
+)
+
 // New is the controller of EndpointSlices.
 func New() controllers.Controller {
 	return controllers.Controller{
 		Name: "endpointslice", Component: "endpoint-slice-controller",
 		Inputs: []controllers.Input{
 			{Kind: core.Service, Keys: controllers.Self},
-			{Kind: core.Pod, Keys: podKeys},
+			{Kind: core.Pod, Keys: podKeys, Delay: gather},
 			{Kind: core.Node, Keys: nodeKeys},
 			{Kind: discovery.EndpointSlice, Keys: sliceKeys},
 		},

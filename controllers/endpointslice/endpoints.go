@@ -33,7 +33,7 @@ func Endpoints() controllers.Controller {
 		Name: "endpoints", Component: endpointsManager,
 		Inputs: []controllers.Input{
 			{Kind: core.Service, Keys: controllers.Self},
-			{Kind: core.Pod, Keys: podKeys},
+			{Kind: core.Pod, Keys: podKeys, Delay: gatherEndpoints},
 			{Kind: core.Endpoints, Keys: endpointsKeys},
 		},
 		Outputs: []controllers.Output{{Kind: core.Endpoints, Fields: "all of Services with a selector; delete when the Service is gone"}},
