@@ -71,6 +71,9 @@ func (x *exchange) connect() {
 	}
 	if x.sub.Name != "log" { // which only reads
 		a := x.admissionRequest(admission.Connect, nil, obj, false, nil)
+		if x.sub.New != nil {
+			a.In = connect.OptionsObject(x.sub.New(), x.values(), x.path)
+		}
 		defer a.Finish()
 		if err := x.mutate(a); err != nil {
 			x.fail(err)

@@ -326,3 +326,26 @@ func TestMutatingWebhooks(t *testing.T) {
 		t.Errorf("event: %s %+v", r.Object.Raw, r.RequestResource)
 	}
 }
+
+// TestWebhookOfConnections: who wants into a pod is told about before the connection is handed on.
+func TestWebhookOfConnections(t *testing.T) {
+	g, h := serving(t), newHooks(t)
+	ctx := t.Context()
+	g.account(t, "default", "default", &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{{Name: "c", Image: "i"}}}})
+	h.on("/exec", func(*admissionreview.AdmissionRequest) *admissionreview.AdmissionResponse {
+		return &admissionreview.AdmissionResponse{Result: &metav1.Status{Message: "stay out"}}
+	})
+	g.validate(t, "a", h.validating("exec", "/exec", on("", "v1", []admissionv1.OperationType{admissionv1.Connect}, "pods/exec")))
+	err := g.admin.CoreV1().RESTClient().Post().Namespace("default").Resource("pods").Name("p").SubResource("exec").Param("command", "ls").Param("command", "-l").Param("container", "c").Param("stdout", "true").Do(ctx).Error()
+	if err == nil || err.Error() != `admission webhook "exec.example.com" denied the request: stay out` {
+		t.Errorf("exec: %v", err)
+	}
+	r := h.request("/exec")
+	var opts corev1.PodExecOptions
+	if r == nil || json.Unmarshal(r.Object.Raw, &opts) != nil || r.Kind.Kind != "PodExecOptions" || r.Operation != "CONNECT" || r.SubResource != "exec" || r.Name != "p" {
+		t.Fatalf("request %+v", r)
+	}
+	if !opts.Stdout || opts.Stdin || opts.Container != "c" || !slices.Equal(opts.Command, []string{"ls", "-l"}) {
+		t.Errorf("options %+v", opts)
+	}
+}

@@ -244,10 +244,14 @@ func (p *mutating) mutate(ctx context.Context, r *admission.Request, m *mutating
 	if err != nil {
 		return false, nil, err
 	}
+	types := p.types
+	if r.Kind.Types != nil {
+		types = r.Kind.Types // a custom kind brings its own
+	}
 	for _, patcher := range m.patchers {
 		next, err := patcher.Patch(ctx, patch.Request{
 			MatchedResource: i.Resource(), VersionedAttributes: attr, ObjectInterfaces: objects{},
-			OptionalVariables: plugincel.OptionalVariableBindings{VersionedParams: param, Authorizer: p.cfg.Authorizer}, Namespace: ns, TypeConverter: p.types,
+			OptionalVariables: plugincel.OptionalVariableBindings{VersionedParams: param, Authorizer: p.cfg.Authorizer}, Namespace: ns, TypeConverter: types,
 		}, celconfig.RuntimeCELCostBudget)
 		if err == nil {
 			next, err = like(before, next)
