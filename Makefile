@@ -29,7 +29,7 @@ PROGRAMS := runc containerd-shim-runc-v2 kubectl tenet-bridge
 ZST      := $(PROGRAMS:%=$(BLOBS)/%.zst)
 MODFILES := go.mod go.sum
 
-.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench bench-pods conformance linear install FORCE
+.PHONY: build carried image-nginx tools clean up test ci vet lint generated generate bench bench-pods conformance conformance-fast linear install FORCE
 .DELETE_ON_ERROR:
 
 build: carried
@@ -106,7 +106,7 @@ generate:
 generated:
 	@$(GO) test -run TestDataIsCurrent ./kinds/openapi -args -regenerate
 
-ci: vet lint generated test
+ci: vet lint generated test conformance-fast
 
 bench: build
 	@test/bench/peers.sh
@@ -131,6 +131,10 @@ $(CONF)/e2e.test: test/conformance/upstream/go.mod
 
 conformance: build $(CONF)/ginkgo $(CONF)/e2e.test
 	@$(GO) test ./test/conformance -count=1 -timeout 3h -v -args -lists "$(LISTS)" -focus "$(FOCUS)" -procs $(PROCS) $(if $(NODE),-node) -result $(CONFRESULT)
+
+# A part of them for .ci/run, without a file.
+conformance-fast: build $(CONF)/ginkgo $(CONF)/e2e.test
+	@$(GO) test ./test/conformance -count=1 -timeout 20m -v -args -lists fast -procs 4 -again 2 -limit 15m
 
 linear: build
 	@$(GO) test ./test/linear -count=1 -timeout 3h -v -args -events 1000000 -result $(CURDIR)/docs/results/linear.md

@@ -21,6 +21,7 @@ var (
 	node   = flag.Bool("node", false, "start a node too")
 	procs  = flag.Int("procs", 4, "tests that run at once")
 	result = flag.String("result", "", "write the result to this file")
+	again  = flag.Int("again", 1, "how often a test is tried before it has failed")
 	limit  = flag.Duration("limit", 2*time.Hour, "give up after this time")
 )
 
@@ -66,7 +67,7 @@ func TestConformance(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), *limit+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(root, ".cache/conformance/ginkgo"),
-		fmt.Sprintf("--procs=%d", *procs), "--timeout="+limit.String(), "--focus="+pattern, `--label-filter=Conformance`, "--silence-skips", "--no-color", "--poll-progress-after=0",
+		fmt.Sprintf("--procs=%d", *procs), "--timeout="+limit.String(), "--focus="+pattern, `--label-filter=Conformance`, "--silence-skips", "--no-color", "--poll-progress-after=0", fmt.Sprintf("--flake-attempts=%d", *again),
 		"--output-dir="+dir, "--json-report=report.json", filepath.Join(root, ".cache/conformance/e2e.test"), "--",
 		"--kubeconfig="+c.kubeconfig, "--provider=skeleton", "--kubectl-path="+filepath.Join(root, ".cache/carried/kubectl"),
 		"--num-nodes=1", "--disable-log-dump", "--report-complete-ginkgo=false", "--report-complete-junit=false")
