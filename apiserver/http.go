@@ -249,6 +249,10 @@ func (x *exchange) serve() {
 		x.fail(err)
 		return
 	}
+	if accept.as.Kind == "Table" && !x.kind.Stored() {
+		x.fail(notAcceptable(mediaJSON, mediaYAML, mediaProtobuf)) // an answer has no rows
+		return
+	}
 	if watching && x.subresource == "" {
 		opts, err := x.listOptions()
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -110,13 +109,6 @@ func (n *node) run(ctx context.Context, plane *control.Control, serve func(net.L
 			case <-ctx.Done():
 			}
 		}()
-	}
-	ip, err := netip.ParseAddr(n.cfg.IP)
-	if err != nil {
-		return err
-	}
-	if err := plane.Advertise(ctx, ip, plane.Port()); err != nil {
-		return err
 	}
 	if err := n.serviceAddress(serve); err != nil {
 		return err

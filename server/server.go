@@ -135,6 +135,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	case <-ctx.Done():
 		return ended(ctx)
 	}
+	if ip := advertised(cfg); ip.IsValid() {
+		if err := plane.Advertise(ctx, ip, cfg.Port); err != nil {
+			return err
+		}
+	}
 	if node != nil {
 		// The agent's last statuses and events are written before the store closes.
 		defer func() { cancel(nil); node.stopAgent() }()
@@ -177,6 +182,24 @@ func reachable(bind string) string {
 		return "127.0.0.1"
 	}
 	return bind
+}
+
+// advertised is the address by which others reach this server: endpoint of Service default/kubernetes. Invalid when it listens to this machine alone.
+func advertised(cfg Config) netip.Addr {
+	if cfg.Node != nil {
+		ip, _ := netip.ParseAddr(cfg.Node.IP) // complete has checked it
+		return ip
+	}
+	ip, err := netip.ParseAddr(cfg.Bind)
+	if err != nil || ip.IsUnspecified() {
+		if ip, err = primaryAddress(); err != nil {
+			return netip.Addr{}
+		}
+	}
+	if ip.IsLoopback() {
+		return netip.Addr{}
+	}
+	return ip
 }
 
 // ownNames are those by which this machine is known, for the certificate.
