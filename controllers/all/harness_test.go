@@ -70,7 +70,7 @@ func overServer(t *testing.T) *cluster {
 	}
 	reader := apiserver.NewReader(st)
 	server, err := apiserver.New(apiserver.Config{
-		Store: st, Kinds: allkinds.Kinds(), Admission: []admission.Plugin{admission.NamespaceLifecycle(reader)}, Logger: slog.New(slog.DiscardHandler),
+		Store: st, Kinds: allkinds.Kinds(), Admission: []admission.Plugin{admission.NamespaceLifecycle(reader), admission.ResourceQuota(reader, time.Now)}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

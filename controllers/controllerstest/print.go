@@ -272,6 +272,19 @@ func (r *Recorder) EventField(k *kinds.Kind, about kinds.Object, _, eventType, r
 	r.counts[fmt.Sprintf("%s %s %s %s: %s", k.Singular, name, eventType, reason, podName.ReplaceAllString(message, "$1*"))]++
 }
 
+// Count is how many events with a reason were recorded since the last Take.
+func (r *Recorder) Count(reason string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	total := 0
+	for line, n := range r.counts {
+		if strings.Contains(line, " "+reason+": ") {
+			total += n
+		}
+	}
+	return total
+}
+
 // Take returns what was recorded since the last call, sorted and counted.
 func (r *Recorder) Take() string {
 	r.mu.Lock()
