@@ -69,15 +69,21 @@ func servicesSelecting(r controllers.Reader, namespace string, sets []labels.Set
 		return nil
 	}
 	for _, svc := range controllers.All[*corev1.Service](r, core.Service, namespace) {
-		if svc.Spec.Selector == nil {
-			continue
-		}
-		selector := labels.SelectorFromValidatedSet(svc.Spec.Selector)
-		if slices.ContainsFunc(sets, func(s labels.Set) bool { return selector.Matches(s) }) {
+		if svc.Spec.Selector != nil && slices.ContainsFunc(sets, func(s labels.Set) bool { return selects(svc.Spec.Selector, s) }) {
 			keys = append(keys, controllers.KeyOf(svc))
 		}
 	}
 	return keys
+}
+
+// selects is what a selector of the same labels says, without making one: it is asked for every Service of a namespace at every change of a pod.
+func selects(want map[string]string, have labels.Set) bool {
+	for key, value := range want {
+		if got, ok := have[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
 }
 
 func endpointChanged(a, b *corev1.Pod) bool {

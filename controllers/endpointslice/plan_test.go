@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
@@ -91,7 +92,12 @@ func newLife(t *testing.T, r *rand.Rand) *life {
 	}
 	l.create(core.Service, svc)
 	for i := range 3 {
-		l.create(core.Node, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("n", i), Labels: map[string]string{corev1.LabelTopologyZone: fmt.Sprint("z", i%2)}}})
+		l.create(core.Node, &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("n", i), Labels: map[string]string{corev1.LabelTopologyZone: fmt.Sprint("z", i%2)}},
+			Status: corev1.NodeStatus{
+				Allocatable: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4")}, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+			},
+		})
 	}
 	return l
 }
@@ -113,7 +119,7 @@ func (l *life) change() {
 	for _, obj := range l.w.Cache().List(core.Pod, "default", nil) {
 		all = append(all, obj.(*corev1.Pod))
 	}
-	switch n := l.rand.IntN(10); {
+	switch n := l.rand.IntN(12); {
 	case n < 4:
 		for range l.rand.IntN(90) {
 			l.pods++
@@ -144,7 +150,11 @@ func (l *life) change() {
 		}
 	default:
 		svc := l.service()
-		switch l.rand.IntN(4) {
+		switch l.rand.IntN(5) {
+		case 4:
+			if svc.Annotations = map[string]string{corev1.AnnotationTopologyMode: "Auto"}; l.rand.IntN(2) == 0 {
+				svc.Annotations = nil
+			}
 		case 0:
 			near := []string{corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferSameNode}[l.rand.IntN(2)]
 			svc.Spec.TrafficDistribution = &near
@@ -190,8 +200,9 @@ func (l *life) compare() {
 	for _, obj := range reader.List(core.Node, "", nil) {
 		nodes.Add(obj)
 	}
-	theirs := &recorded{}
-	r := upstream.NewReconciler(theirs, corelisters.NewNodeLister(nodes), maxEndpoints, util.NewEndpointSliceTracker(), topologycache.NewTopologyCache(),
+	theirs, zones := &recorded{}, topologycache.NewTopologyCache()
+	zones.SetNodes(klog.Logger{}, controllers.All[*corev1.Node](reader, core.Node, ""))
+	r := upstream.NewReconciler(theirs, corelisters.NewNodeLister(nodes), maxEndpoints, util.NewEndpointSliceTracker(), zones,
 		record.NewFakeRecorder(100), ManagedBy, upstream.WithPreferSameTrafficDistributionEnabled(true))
 	r.Reconcile(klog.Logger{}, svc, pods, existing, time.Time{}) // it fails when a pod's node is not there, having done the rest
 	want := map[string]*discoveryv1.EndpointSlice{}
@@ -238,20 +249,24 @@ func (l *life) compare() {
 	if !slices.Equal(gotVerbs, wantVerbs) {
 		l.Fatalf("wrote %v, upstream %v", gotVerbs, wantVerbs)
 	}
-	if g, w := describe(got), describe(want); g != w {
+	if g, w := describe(got, byTopology(svc)), describe(want, byTopology(svc)); g != w {
 		l.Fatalf("another end\ngot:\n%s\nwant:\n%s", g, w)
 	}
 }
 
-// describe says how large the slices are, and what endpoints are in them.
-func describe(all map[string]*discoveryv1.EndpointSlice) string {
+// describe says how large the slices are, and what endpoints are in them. Where zones give endpoints to others, which ones they give is left to chance too: then it
+// says how many are meant for some zone.
+func describe(all map[string]*discoveryv1.EndpointSlice, spread bool) string {
 	var lines []string
+	hinted := map[string]int{}
 	for _, slice := range all {
 		at := fmt.Sprint(slice.AddressType, " ", portsKey(slice.Ports))
 		lines = append(lines, fmt.Sprint(at, ": ", len(slice.Endpoints), " endpoints, labels ", slice.Labels))
 		for _, e := range slice.Endpoints {
 			hints := ""
-			if e.Hints != nil {
+			if e.Hints != nil && spread {
+				hinted[at]++
+			} else if e.Hints != nil {
 				hints = fmt.Sprint(e.Hints.ForZones, e.Hints.ForNodes)
 			}
 			zone := ""
@@ -261,6 +276,7 @@ func describe(all map[string]*discoveryv1.EndpointSlice) string {
 			lines = append(lines, fmt.Sprint("  ", at, " ", e.Addresses, " ", *e.Conditions.Ready, *e.Conditions.Serving, " ", e.TargetRef.Name, " ", *e.NodeName, " ", zone, " ", hints))
 		}
 	}
+	lines = append(lines, fmt.Sprint(hinted))
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }

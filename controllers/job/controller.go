@@ -10,6 +10,7 @@ package job
 
 import (
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,13 +24,16 @@ import (
 	"github.com/tenet-run/tenet/kinds/core"
 )
 
+// gather is how long changes of pods are gathered, so that pods that end together are counted together. Upstream waits a second.
+const gather = 100 * time.Millisecond
+
 // New is the controller. Its keys are Jobs, and pods (with a Kind) that no Job waits for.
 func New() controllers.Controller {
 	return controllers.Controller{
 		Name: "job", Component: "job-controller",
 		Inputs: []controllers.Input{
 			{Kind: batch.Job, Keys: jobKeys},
-			{Kind: core.Pod, Keys: podKeys},
+			{Kind: core.Pod, Keys: podKeys, Delay: gather},
 		},
 		Outputs: []controllers.Output{
 			{Kind: core.Pod, Fields: "create and delete to match a Job"},
