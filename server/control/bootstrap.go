@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/discovery"
+	"github.com/tenet-run/tenet/kinds/networking"
 	"github.com/tenet-run/tenet/kinds/scheduling"
 )
 
@@ -53,7 +57,38 @@ func (c *Control) bootstrap(ctx context.Context) error {
 			Ports: []corev1.ServicePort{{Name: "https", Protocol: corev1.ProtocolTCP, Port: 443, TargetPort: intstr.FromInt(c.cfg.Port)}},
 		},
 	}
-	return ensure(ctx, api, c.Cache, core.Service, service)
+	if err := ensure(ctx, api, c.Cache, core.Service, service); err != nil {
+		return err
+	}
+	return c.declareRange(ctx, api)
+}
+
+// declareRange shows the range of cluster addresses as the ServiceCIDR "kubernetes". One with other ranges is left alone: it says nothing of this server.
+func (c *Control) declareRange(ctx context.Context, api client.Client) error {
+	cidrs := []string{c.cfg.ServiceCIDR.String()}
+	own := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: cidrs}}
+	have, ok := c.Cache.Get(networking.ServiceCIDR, "", own.Name)
+	if !ok {
+		made, err := api.Create(ctx, networking.ServiceCIDR, own, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("create servicecidr %s: %w", own.Name, err)
+		}
+		have = made
+	}
+	r := have.(*networkingv1.ServiceCIDR)
+	if !slices.Equal(r.Spec.CIDRs, cidrs) || meta.FindStatusCondition(r.Status.Conditions, networkingv1.ServiceCIDRConditionReady) != nil {
+		return nil
+	}
+	r = r.DeepCopy()
+	meta.SetStatusCondition(&r.Status.Conditions, metav1.Condition{Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue,
+		LastTransitionTime: metav1.Now(), Message: "Kubernetes default Service CIDR is ready"})
+	if _, err := api.Update(ctx, networking.ServiceCIDR, r, "status", metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("update servicecidr %s: %w", r.Name, err)
+	}
+	return nil
 }
 
 func ensure(ctx context.Context, api client.Client, cache client.Cache, k *kinds.Kind, obj kinds.Object) error {
