@@ -49,9 +49,11 @@ func (s *Server) begin(ctx context.Context, who user.Info, k *kinds.Kind, namesp
 	c := &call{Server: s, ctx: ctx, user: who, agent: who.GetName(), warn: func(string) {}}
 	if k.Custom() {
 		// Callers may hold a kind whose definition has changed since.
-		if now := s.live.At(k.Storage.Prefix); now != nil {
-			k = now
+		now := s.live.At(k.Storage.Prefix)
+		if now == nil {
+			return nil, apierrors.NewNotFound(k.GroupResource(), name)
 		}
+		k = now
 	}
 	hub := k.Hub
 	for _, v := range k.Served {

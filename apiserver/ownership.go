@@ -22,6 +22,8 @@ type ownership struct {
 	*managedfields.FieldManager
 	// fast does what updates mostly need, without generic values; nil when it cannot for this kind and version.
 	fast *fields.Tracker
+	// kind is set for custom kinds.
+	kind *kinds.Kind
 	// empty is what a create is compared with; never changed.
 	empty kinds.Object
 }
@@ -73,6 +75,16 @@ func (c *call) ownership() (*ownership, error) {
 				o.fast = nil
 			}
 		}
+	}
+	if c.kind.Custom() {
+		// Definitions change: what belongs to one that was replaced goes.
+		o.kind = c.kind
+		c.owners.Range(func(key, v any) bool {
+			if k := v.(*ownership).kind; k != nil && c.live.At(k.Storage.Prefix) != k {
+				c.owners.Delete(key)
+			}
+			return true
+		})
 	}
 	c.owners.Store(key, o)
 	return o, nil

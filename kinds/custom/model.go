@@ -10,6 +10,7 @@ import (
 	openapiv2 "k8s.io/apiextensions-apiserver/pkg/controller/openapi/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/kube-openapi/pkg/builder3/util"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"github.com/tenet-run/tenet/kinds/openapi/paths"
@@ -77,6 +78,11 @@ func modelOf(crd *apiextensionsv1.CustomResourceDefinition, version string, v2 b
 		m.list.AddExtension("x-kubernetes-selectable-fields", selectable)
 	}
 	return m, nil
+}
+
+// wrapped has references that stand beside other words in an allOf, as OpenAPI 3 wants them.
+func (m *models) wrapped() *models {
+	return &models{m.name, m.listName, util.WrapRefs(m.schema), util.WrapRefs(m.list)}
 }
 
 // publishable is the structural schema of a version, unfolded; nil when there is none that could be shown.

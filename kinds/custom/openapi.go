@@ -55,6 +55,9 @@ func fragmentOf(gv schema.GroupVersion, list []*kinds.Kind, v2 bool) (*fragment,
 			if err != nil {
 				return nil, err
 			}
+			if !v2 {
+				m = m.wrapped()
+			}
 			f.schemas[m.name], f.schemas[m.listName] = m.schema, m.list
 			ops := paths.Operations(s.GroupVersion(), []*kinds.Kind{k})
 			render := paths.V3
