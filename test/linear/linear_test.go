@@ -93,10 +93,11 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 
 	ref := &reference{}
 	var last atomic.Uint64 // the revision of the last write; 0: there will be more
+	over := make(chan struct{})
 	all := make([]*watcher, watchers)
 	var watching sync.WaitGroup
 	for i := range all {
-		w := &watcher{api: connect(t, cfg), ref: ref}
+		w := &watcher{api: connect(t, cfg), ref: ref, over: over}
 		all[i] = w
 		watching.Go(func() {
 			if err := w.run(ctx, func(at uint64) bool { l := last.Load(); return l != 0 && at >= l }); err != nil {
@@ -202,6 +203,7 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 		t.Fatalf("the last write: %+v", marker)
 	}
 	last.Store(end)
+	close(over)
 	watching.Wait()
 	if t.Failed() {
 		return

@@ -62,7 +62,8 @@ type watcher struct {
 	at   uint64 // revision up to which everything was seen
 	cuts int    // how often the stream ended
 
-	placed atomic.Bool // it has listed, and sees all that comes
+	placed atomic.Bool     // it has listed, and sees all that comes
+	over   <-chan struct{} // closed when stop may say yes: the last event may have been seen before
 }
 
 // run watches until stop says that all there is was seen, or ctx ends. The kind may not be there yet, and the server may be away.
@@ -101,11 +102,18 @@ func (w *watcher) follow(ctx context.Context, stop func(at uint64) bool) error {
 		return nil
 	}
 	defer stream.Stop()
+	over := w.over
 	for {
 		var e watch.Event
 		var open bool
 		select {
 		case e, open = <-stream.ResultChan():
+		case <-over:
+			if stop(w.at) {
+				return nil
+			}
+			over = nil
+			continue
 		case <-ctx.Done():
 			return nil
 		}
