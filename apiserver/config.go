@@ -37,6 +37,10 @@ type Config struct {
 	// "/apis/g/v" too. Requests are authenticated and authorised before. Nil: 404.
 	Extra http.Handler
 
+	// Remote is who answers for a path instead of this server, once the request is authenticated and authorized: another API server. It is asked for every request
+	// and gives nil quickly. May be nil.
+	Remote func(path string) http.Handler
+
 	// Observe is called after each request. It must not block. May be nil.
 	Observe func(Observation)
 	// Logger is slog.Default() when nil.

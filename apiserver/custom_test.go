@@ -41,7 +41,7 @@ func customServerOn(t testing.TB, st store.Store, now func() time.Time) *apiserv
 	}
 	edge := http.NewServeMux()
 	edge.Handle("/openapi/", openapi.New(openapi.Live(live)))
-	groups := discovery.New(live, "")
+	groups := discovery.New(live, "", nil)
 	for _, path := range []string{"/api", "/api/", "/apis", "/apis/"} {
 		edge.Handle(path, groups)
 	}

@@ -227,7 +227,9 @@ func (x *exchange) serve() {
 		return
 	}
 	if x.resource == nil {
-		x.unknown()
+		if !x.elsewhere() {
+			x.unknown()
+		}
 		return
 	}
 	if !x.offers(x.verb) {
@@ -308,6 +310,9 @@ func (x *exchange) extra(a *authorizer.AttributesRecord) {
 		x.fail(err)
 		return
 	}
+	if x.elsewhere() {
+		return
+	}
 	if x.cfg.Extra == nil {
 		http.NotFound(x.w, x.r)
 		return
@@ -315,6 +320,23 @@ func (x *exchange) extra(a *authorizer.AttributesRecord) {
 	ctx := request.WithUser(x.r.Context(), x.user)
 	ctx = request.WithRequestInfo(ctx, &request.RequestInfo{Path: x.r.URL.Path, Verb: a.Verb})
 	x.cfg.Extra.ServeHTTP(x.w, x.r.WithContext(ctx))
+}
+
+// elsewhere has another server answer, if one does for the path.
+func (x *exchange) elsewhere() bool {
+	if x.cfg.Remote == nil {
+		return false
+	}
+	h := x.cfg.Remote(x.url)
+	if h == nil {
+		return false
+	}
+	if x.r.Header.Get("Upgrade") != "" || x.verb == "watch" {
+		x.w.code = 0
+		x.observe(0, true)
+	}
+	h.ServeHTTP(x.w, x.r.WithContext(request.WithUser(x.r.Context(), x.user)))
+	return true
 }
 
 // unknown answers for a resource that is not served.

@@ -104,7 +104,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	plane, err := control.New(control.Config{
 		Store: st, Logger: log, CA: keys.CAPEM(), ClientCAs: keys.ClientCAs(), TokenKey: keys.ServiceAccountKey(),
-		Nodes: dialer, ServiceCIDR: serviceCIDR, ServiceIP: serviceIP, Port: cfg.Port, PodCIDR: podCIDR,
+		FrontProxy: &control.FrontProxy{CA: keys.FrontProxyCAPEM(), Name: pki.FrontProxyName, Certificate: keys.FrontProxyCertificate},
+		Nodes:      dialer, ServiceCIDR: serviceCIDR, ServiceIP: serviceIP, Port: cfg.Port, PodCIDR: podCIDR,
 	})
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups := discovery.New(kinds.NewSet(all.Kinds()...), "")
+	groups := discovery.New(kinds.NewSet(all.Kinds()...), "", nil)
 	for _, path := range []string{"/api", "/api/", "/apis", "/apis/"} {
 		mux.Handle(path, groups)
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/kinds/apiregistration"
 )
 
 // priorities is the order of Kubernetes' groups, the first first; all others come after them by name.
@@ -26,12 +27,15 @@ var priorities = []string{
 // group is one API group with its versions, preferred first.
 type group struct {
 	name     string
+	priority int32 // of groups that other servers have a part in
 	versions []groupVersion
 }
 
 type groupVersion struct {
 	schema.GroupVersion
 	resources []resource
+	priority  int32
+	remote    bool // another server's
 }
 
 // resource is one line of a resource list with its subresources.
@@ -55,21 +59,35 @@ func groupOf(name string, list []*kinds.Kind) group {
 	g := group{name: name}
 	for v, rs := range byVersion {
 		slices.SortFunc(rs, func(a, b resource) int { return cmp.Compare(a.Name, b.Name) })
-		g.versions = append(g.versions, groupVersion{schema.GroupVersion{Group: name, Version: v}, rs})
+		g.versions = append(g.versions, groupVersion{GroupVersion: schema.GroupVersion{Group: name, Version: v}, resources: rs})
 	}
 	slices.SortFunc(g.versions, func(a, b groupVersion) int { return version.CompareKubeAwareVersionStrings(b.Version, a.Version) })
 	return g
 }
 
-// inOrder sorts the names of groups: Kubernetes' own first.
-func inOrder(names []string) {
+// inOrder sorts the names of groups: those with the highest priority first, Kubernetes' own in their order. others has priorities that other servers' groups have.
+func inOrder(names []string, others map[string]int32) {
+	priority := func(name string) int32 {
+		p, _ := apiregistration.Priorities(schema.GroupVersion{Group: name})
+		if o, ok := others[name]; ok {
+			return o
+		}
+		return p
+	}
 	rank := func(name string) int {
 		if i := slices.Index(priorities, name); i >= 0 {
 			return i
 		}
 		return len(priorities)
 	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
+	slices.SortFunc(names, func(a, b string) int {
+		if len(others) > 0 {
+			if c := cmp.Compare(priority(b), priority(a)); c != 0 {
+				return c
+			}
+		}
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+	})
 }
 
 func resourceOf(k *kinds.Kind, s *kinds.Served) resource {
@@ -122,9 +140,13 @@ func (g group) apiGroup() metav1.APIGroup {
 	return out
 }
 
-func (g group) aggregated() apidiscoveryv2.APIGroupDiscovery {
+func (g group) aggregated(remote Remote) apidiscoveryv2.APIGroupDiscovery {
 	out := apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: g.name}}
 	for _, v := range g.versions {
+		if v.remote {
+			out.Versions = append(out.Versions, remote.Resources(v.GroupVersion))
+			continue
+		}
 		d := apidiscoveryv2.APIVersionDiscovery{Version: v.Version, Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent}
 		for _, r := range v.resources {
 			scope := apidiscoveryv2.ScopeCluster

@@ -14,17 +14,20 @@ import (
 
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tenet-run/tenet/kinds"
+	"github.com/tenet-run/tenet/kinds/apiregistration"
 )
 
 // Handler serves /api, /apis and what is below them up to a version.
 type Handler struct {
 	address string
 	live    *kinds.Set
+	remote  Remote
 
 	mu      sync.Mutex
-	version uint64
+	version [2]uint64 // of live and remote
 	roots   map[string]pair
 	groups  map[string]*groupDocuments
 }
@@ -34,14 +37,17 @@ type pair struct{ plain, aggregated *document }
 
 // groupDocuments are those of one group in one of its versions in time.
 type groupDocuments struct {
-	version uint64
+	version [2]uint64
 	group   group
 	docs    map[string]pair // by path
 }
 
-// New makes a Handler. address is the host and port of the API server as clients reach it; it may be empty.
-func New(live *kinds.Set, address string) *Handler {
-	return &Handler{address: address, live: live, groups: map[string]*groupDocuments{}}
+// New makes a Handler. address is the host and port of the API server as clients reach it; it may be empty. remote may be nil.
+func New(live *kinds.Set, address string, remote Remote) *Handler {
+	if remote == nil {
+		remote = none{}
+	}
+	return &Handler{address: address, live: live, remote: remote, groups: map[string]*groupDocuments{}}
 }
 
 // at is what stands at a path, without a slash at the end.
@@ -64,7 +70,7 @@ func (h *Handler) at(path string) (pair, bool) {
 func (h *Handler) below(name, path string) (pair, bool) {
 	g := h.live.Group(name)
 	if g == nil {
-		return pair{}, false
+		g = &kinds.Group{}
 	}
 	p, ok := h.documents(name, g).docs[path]
 	return p, ok
@@ -73,10 +79,19 @@ func (h *Handler) below(name, path string) (pair, bool) {
 // documents makes what is not there of a group. h.mu is held.
 func (h *Handler) documents(name string, g *kinds.Group) *groupDocuments {
 	d := h.groups[name]
-	if d != nil && d.version == g.Version {
+	version := [2]uint64{g.Version}
+	others := slices.DeleteFunc(h.remote.Versions(), func(v RemoteVersion) bool { return v.Group != name })
+	if len(others) > 0 {
+		version[1] = h.remote.Version()
+	}
+	if d != nil && d.version == version {
 		return d
 	}
-	d = &groupDocuments{version: g.Version, group: groupOf(name, g.Kinds), docs: map[string]pair{}}
+	d = &groupDocuments{version: version, group: groupOf(name, g.Kinds).with(others), docs: map[string]pair{}}
+	if len(d.group.versions) == 0 {
+		delete(h.groups, name)
+		return d
+	}
 	h.groups[name] = d
 	prefix := "/api"
 	if name != "" {
@@ -86,6 +101,9 @@ func (h *Handler) documents(name string, g *kinds.Group) *groupDocuments {
 		d.docs[prefix] = pair{plain: &document{object: &ag}}
 	}
 	for _, v := range d.group.versions {
+		if v.remote {
+			continue
+		}
 		d.docs[prefix+"/"+v.Version] = pair{plain: &document{object: v.list()}}
 	}
 	return d
@@ -93,13 +111,17 @@ func (h *Handler) documents(name string, g *kinds.Group) *groupDocuments {
 
 // refresh makes the lists of all groups. h.mu is held.
 func (h *Handler) refresh() {
-	version := h.live.Version()
+	version := [2]uint64{h.live.Version(), h.remote.Version()}
 	if h.roots != nil && h.version == version {
 		return
 	}
 	all := h.live.Groups()
+	others := map[string]int32{}
+	for _, v := range h.remote.Versions() {
+		others[v.Group] = max(others[v.Group], v.GroupPriority)
+	}
 	for name := range h.groups {
-		if all[name] == nil {
+		if _, ok := others[name]; all[name] == nil && !ok {
 			delete(h.groups, name)
 		}
 	}
@@ -111,15 +133,27 @@ func (h *Handler) refresh() {
 		versions.ServerAddressByClientCIDRs = []metav1.ServerAddressByClientCIDR{{ClientCIDR: "0.0.0.0/0", ServerAddress: h.address}}
 	}
 	names := slices.Collect(maps.Keys(all))
-	inOrder(names)
-	for _, name := range names {
-		g := h.documents(name, all[name]).group
-		if name != "" {
-			apiGroups.Groups = append(apiGroups.Groups, g.apiGroup())
-			named.Items = append(named.Items, g.aggregated())
+	for name := range others {
+		if all[name] == nil {
+			names = append(names, name)
 			continue
 		}
-		core.Items = append(core.Items, g.aggregated())
+		own, _ := apiregistration.Priorities(schema.GroupVersion{Group: name})
+		others[name] = max(others[name], own)
+	}
+	inOrder(names, others)
+	for _, name := range names {
+		own := all[name]
+		if own == nil {
+			own = &kinds.Group{}
+		}
+		g := h.documents(name, own).group
+		if name != "" {
+			apiGroups.Groups = append(apiGroups.Groups, g.apiGroup())
+			named.Items = append(named.Items, g.aggregated(h.remote))
+			continue
+		}
+		core.Items = append(core.Items, g.aggregated(h.remote))
 		for _, v := range g.versions {
 			versions.Versions = append(versions.Versions, v.Version)
 		}
@@ -141,6 +175,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := strings.TrimSuffix(r.URL.Path, "/")
+	if path == "/apis" || path == "/api" {
+		h.remote.Update(r.Context())
+	}
 	docs, ok := h.at(path)
 	if !ok {
 		http.Error(w, "404 page not found", http.StatusNotFound)

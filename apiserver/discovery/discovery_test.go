@@ -50,7 +50,7 @@ func get(t *testing.T, h http.Handler, path, accept string, header ...string) *h
 }
 
 func TestDocuments(t *testing.T) {
-	h := New(kinds.NewSet(testKinds()...), "10.0.0.1:6443")
+	h := New(kinds.NewSet(testKinds()...), "10.0.0.1:6443", nil)
 	for path, want := range map[string]string{
 		"/api":       `{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[{"clientCIDR":"0.0.0.0/0","serverAddress":"10.0.0.1:6443"}]}`,
 		"/apis/":     `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"apps","versions":[{"groupVersion":"apps/v1","version":"v1"}],"preferredVersion":{"groupVersion":"apps/v1","version":"v1"}},{"name":"events.k8s.io","versions":[{"groupVersion":"events.k8s.io/v1","version":"v1"}],"preferredVersion":{"groupVersion":"events.k8s.io/v1","version":"v1"}},{"name":"zoo","versions":[{"groupVersion":"zoo/v1","version":"v1"},{"groupVersion":"zoo/v1beta1","version":"v1beta1"}],"preferredVersion":{"groupVersion":"zoo/v1","version":"v1"}}]}`,
@@ -79,7 +79,7 @@ func TestDocuments(t *testing.T) {
 }
 
 func TestNegotiation(t *testing.T) {
-	h := New(kinds.NewSet(testKinds()...), "")
+	h := New(kinds.NewSet(testKinds()...), "", nil)
 	const agg = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 	for _, tc := range []struct{ path, accept, want string }{
 		{"/apis", agg + ",application/json", agg},
@@ -108,7 +108,7 @@ func TestNegotiation(t *testing.T) {
 }
 
 func TestAggregatedProtobufSaysWhatJSONSays(t *testing.T) {
-	h := New(kinds.NewSet(testKinds()...), "")
+	h := New(kinds.NewSet(testKinds()...), "", nil)
 	var fromJSON, fromProto apidiscoveryv2.APIGroupDiscoveryList
 	if err := json.Unmarshal(get(t, h, "/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").Body.Bytes(), &fromJSON); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestAggregatedProtobufSaysWhatJSONSays(t *testing.T) {
 }
 
 func TestETags(t *testing.T) {
-	h := New(kinds.NewSet(testKinds()...), "")
+	h := New(kinds.NewSet(testKinds()...), "", nil)
 	first := get(t, h, "/apis", "").Header().Get("ETag")
 	if rec := get(t, h, "/apis", "", "If-None-Match", first); rec.Code != 304 || rec.Body.Len() != 0 {
 		t.Errorf("got %d with %d bytes", rec.Code, rec.Body.Len())
@@ -155,7 +155,7 @@ func TestETags(t *testing.T) {
 
 // What client-go makes of the built-in kinds is the same by both ways.
 func TestClientGoReadsBothWays(t *testing.T) {
-	h := New(kinds.NewSet(all.Kinds()...), "")
+	h := New(kinds.NewSet(all.Kinds()...), "", nil)
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	read := func(legacy bool) []string {

@@ -55,6 +55,7 @@ type PKI struct {
 	caPEM  []byte
 	caPool *x509.CertPool
 	saKey  *ecdsa.PrivateKey
+	front  *PKI // the front proxy's: only authority and serving, which is its client certificate
 
 	mu      sync.Mutex
 	names   []string
@@ -91,6 +92,9 @@ func ensure(dir string, names []string, now func() time.Time) (*PKI, error) {
 		return nil, err
 	}
 	if err := p.ensureAdmin(); err != nil {
+		return nil, err
+	}
+	if err := p.ensureFrontProxy(); err != nil {
 		return nil, err
 	}
 	return p, nil

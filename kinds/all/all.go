@@ -5,6 +5,7 @@ import (
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/admissionregistration"
 	"github.com/tenet-run/tenet/kinds/apiextensions"
+	"github.com/tenet-run/tenet/kinds/apiregistration"
 	"github.com/tenet-run/tenet/kinds/apps"
 	"github.com/tenet-run/tenet/kinds/authentication"
 	"github.com/tenet-run/tenet/kinds/authorization"
@@ -50,6 +51,7 @@ func Kinds() []*kinds.Kind {
 		admissionregistration.ValidatingAdmissionPolicyBinding,
 		admissionregistration.ValidatingWebhookConfiguration,
 		apiextensions.CustomResourceDefinition,
+		apiregistration.APIService,
 		apps.ControllerRevision,
 		apps.DaemonSet,
 		apps.Deployment,

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	runtimeserializer "k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"sigs.k8s.io/randfill"
 )
 
@@ -28,5 +29,6 @@ var fillers = fuzzer.MergeFuzzerFuncs(metafuzzer.Funcs, func(runtimeserializer.C
 
 // known reports whether there is a Go type for a kind.
 func known(gvk schema.GroupVersionKind) bool {
-	return scheme.Scheme.Recognizes(gvk) || gvk == apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition")
+	return scheme.Scheme.Recognizes(gvk) || gvk == apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition") ||
+		gvk == apiregistrationv1.SchemeGroupVersion.WithKind("APIService")
 }

@@ -118,7 +118,7 @@ func Modules(gomod string) []string {
 	var out []string
 	for line := range strings.Lines(gomod) {
 		f := strings.Fields(line)
-		if len(f) >= 2 && slices.Contains([]string{"k8s.io/api", "k8s.io/apiextensions-apiserver", "k8s.io/apimachinery", "k8s.io/kube-openapi"}, f[0]) {
+		if len(f) >= 2 && slices.Contains([]string{"k8s.io/api", "k8s.io/apiextensions-apiserver", "k8s.io/apimachinery", "k8s.io/kube-aggregator", "k8s.io/kube-openapi"}, f[0]) {
 			out = append(out, f[0]+" "+f[1])
 		}
 	}

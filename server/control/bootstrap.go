@@ -35,6 +35,9 @@ func (c *Control) bootstrap(ctx context.Context) error {
 	if err := c.grant(ctx); err != nil {
 		return err
 	}
+	if err := c.trust(ctx, api); err != nil {
+		return err
+	}
 	never := corev1.PreemptLowerPriority
 	for name, p := range map[string]struct {
 		value int32

@@ -17,13 +17,17 @@ import (
 )
 
 // running is a control plane without a scheduler, with its first objects made.
-func running(t *testing.T) *Control {
+func running(t *testing.T, change ...func(*Config)) *Control {
 	t.Helper()
 	st, err := embedded.Open(t.Context(), embedded.Options{Dir: "store", FS: vfs.NewMem(), Logger: testLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	plane, err := New(Config{Store: st, Logger: testLogger(), WithoutScheduler: true, authenticator: asMaster{}})
+	cfg := Config{Store: st, Logger: testLogger(), WithoutScheduler: true, authenticator: asMaster{}}
+	for _, f := range change {
+		f(&cfg)
+	}
+	plane, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

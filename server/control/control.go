@@ -5,10 +5,12 @@ package control
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -24,6 +26,7 @@ import (
 	"github.com/tenet-run/tenet/apiserver/admission"
 	"github.com/tenet-run/tenet/apiserver/admission/policy"
 	"github.com/tenet-run/tenet/apiserver/admission/webhook"
+	"github.com/tenet-run/tenet/apiserver/aggregation"
 	"github.com/tenet-run/tenet/apiserver/authn"
 	"github.com/tenet-run/tenet/apiserver/authz"
 	"github.com/tenet-run/tenet/apiserver/connect"
@@ -55,6 +58,9 @@ type Config struct {
 	TokenIssuer    string
 	TokenAudiences []string
 
+	// FrontProxy is how this server shows itself to other API servers that it passes requests on to. Nil: it does not.
+	FrontProxy *FrontProxy
+
 	// Nodes reaches node agents, for logs, exec and their like. Nil: there are none.
 	Nodes connect.NodeDialer
 
@@ -73,6 +79,14 @@ type Config struct {
 	authenticator authenticator.Request // instead of certificates and tokens, for tests of this package
 }
 
+// FrontProxy is the identity by which other API servers believe who a request is from.
+type FrontProxy struct {
+	// CA (PEM) is what they check Certificate with; Name its common name.
+	CA          []byte
+	Name        string
+	Certificate func() (*tls.Certificate, error)
+}
+
 // Control is a control plane.
 type Control struct {
 	Server *apiserver.Server
@@ -83,6 +97,7 @@ type Control struct {
 	edge     *edge
 	live     *kinds.Set
 	custom   *customresources.Registry
+	others   *aggregation.Registry
 	idle     custom.Idle
 	booted   chan struct{}
 }
@@ -136,7 +151,12 @@ func New(cfg Config) (*Control, error) {
 		return nil, err
 	}
 	c.live = kinds.NewSet(all.Kinds()...)
-	if c.edge, err = newEdge(c, c.live, tokens); err != nil {
+	others := aggregation.Config{Reader: read, Live: c.live, Logger: cfg.Logger}
+	if cfg.FrontProxy != nil {
+		others.Certificate = cfg.FrontProxy.Certificate
+	}
+	c.others = aggregation.New(others)
+	if c.edge, err = newEdge(c, c.live, c.others, tokens); err != nil {
 		return nil, err
 	}
 	definitions := customresources.Config{Store: cfg.Store, Live: c.live, Logger: cfg.Logger, Custom: custom.Options{
@@ -155,8 +175,10 @@ func New(cfg Config) (*Control, error) {
 	if cfg.authenticator == nil {
 		cfg.authenticator = authn.New(authn.Config{ClientCAs: cfg.ClientCAs, Tokens: tokens})
 	}
+	committed := c.custom.Committed()
+	maps.Copy(committed, c.others.Committed())
 	c.Server, err = apiserver.New(apiserver.Config{
-		Store: cfg.Store, Live: c.live, Committed: c.custom.Committed(), Logger: cfg.Logger,
+		Store: cfg.Store, Live: c.live, Committed: committed, Logger: cfg.Logger, Remote: c.others.At,
 		Authenticator: cfg.authenticator,
 		Authorizer:    gate,
 		Admission: cfg.admission([]admission.Plugin{
@@ -257,6 +279,8 @@ func (c *Control) Run(ctx context.Context) error {
 		})
 	}
 	part("definitions", func(ctx context.Context) error { return c.custom.Run(ctx, c.Server, systemUser) })
+	part("aggregation", func(ctx context.Context) error { return c.others.Run(ctx, c.Server, systemUser) })
+	part("APIServices", c.registerGroups)
 	part("events", func(ctx context.Context) error { c.recorder.Run(ctx); return nil })
 	if !c.cfg.WithoutControllers {
 		part("controllers", func(ctx context.Context) error {

@@ -22,9 +22,9 @@ type edge struct {
 	metrics *metrics.Metrics
 }
 
-func newEdge(c *Control, live *kinds.Set, tokens *authn.Tokens) (*edge, error) {
+func newEdge(c *Control, live *kinds.Set, remote discovery.Remote, tokens *authn.Tokens) (*edge, error) {
 	e := &edge{mux: http.NewServeMux()}
-	groups := discovery.New(live, netip.AddrPortFrom(c.cfg.ServiceIP, 443).String())
+	groups := discovery.New(live, netip.AddrPortFrom(c.cfg.ServiceIP, 443).String(), remote)
 	for _, path := range []string{"/api", "/api/", "/apis", "/apis/"} {
 		e.mux.Handle(path, groups)
 	}

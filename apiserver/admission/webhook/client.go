@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tenet-run/tenet/apiserver/admission"
+	"github.com/tenet-run/tenet/apiserver/services"
 )
 
 // maxAnswer is the most that a webhook may say.
@@ -66,7 +67,7 @@ func (c *client) build() {
 			t.TLSClientConfig.ServerName = host
 			t.Proxy = nil
 			t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return dialService(ctx, c.read, network, s.Namespace, s.Name, port)
+				return services.Dial(ctx, c.read, network, s.Namespace, s.Name, port)
 			}
 		case c.cfg.URL != nil:
 			c.url = *c.cfg.URL

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tenet-run/tenet/apiserver/services"
 	"github.com/tenet-run/tenet/kinds"
 	"github.com/tenet-run/tenet/kinds/core"
 	"github.com/tenet-run/tenet/kinds/discovery"
@@ -90,10 +91,10 @@ func TestServiceIsReachedByItsEndpoints(t *testing.T) {
 		t.Errorf("by Endpoints: %q %v", got, err)
 	}
 	delete(w, core.Endpoints)
-	if got, err := addressesOf(w, svc, 8443); err != nil || len(got) != 1 || got[0] != "192.0.2.1:8443" {
+	if got, err := services.Addresses(w, svc, 8443); err != nil || len(got) != 1 || got[0] != "192.0.2.1:8443" {
 		t.Errorf("without endpoints: %v %v", got, err)
 	}
-	if _, err := addressesOf(w, svc, 443); err == nil || !strings.Contains(err.Error(), `no service port 443 found for service "hook"`) {
+	if _, err := services.Addresses(w, svc, 443); err == nil || !strings.Contains(err.Error(), `no service port 443 found for service "hook"`) {
 		t.Errorf("another port: %v", err)
 	}
 	other := *cfg

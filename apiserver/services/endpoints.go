@@ -1,4 +1,4 @@
-package webhook
+package services
 
 import (
 	"context"
@@ -19,14 +19,14 @@ import (
 	"github.com/tenet-run/tenet/kinds/discovery"
 )
 
-// dialService connects to a ready endpoint of a Service, or, when none is known, to its cluster address: the API server needs no service proxy.
-func dialService(ctx context.Context, read admission.Reader, network, namespace, name string, port int32) (net.Conn, error) {
+// Dial connects to a ready endpoint of a Service, or, when none is known, to its cluster address: the API server needs no service proxy.
+func Dial(ctx context.Context, read admission.Reader, network, namespace, name string, port int32) (net.Conn, error) {
 	obj, ok := read.Peek(core.Service, namespace, name)
 	if !ok {
 		return nil, apierrors.NewNotFound(corev1.Resource("service"), name)
 	}
 	svc := obj.(*corev1.Service)
-	addresses, err := addressesOf(read, svc, port)
+	addresses, err := Addresses(read, svc, port)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,8 @@ func dialService(ctx context.Context, read admission.Reader, network, namespace,
 	return nil, errs[0]
 }
 
-func addressesOf(read admission.Reader, svc *corev1.Service, port int32) ([]string, error) {
+// Addresses are host:port of what is ready behind a port of a Service.
+func Addresses(read admission.Reader, svc *corev1.Service, port int32) ([]string, error) {
 	var sp *corev1.ServicePort
 	for i := range svc.Spec.Ports {
 		if svc.Spec.Ports[i].Port == port {
