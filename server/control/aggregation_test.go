@@ -89,6 +89,8 @@ func (e *extension) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n%s:", r.Header.Get("X-Remote-User"))
 		io.CopyN(conn, buf, 5)
 	case r.URL.Query().Get("watch") == "true":
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
 		for range 2 {
 			<-e.watched
 			io.WriteString(w, "{\"type\":\"ADDED\"}\n")
