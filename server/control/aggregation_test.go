@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -228,9 +229,16 @@ func TestAnotherServerAnswersForItsGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprint(conn, "GET /apis/wardle.example.com/v1/namespaces/default/flunders/a/exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello")
-	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 101") || !strings.HasSuffix(string(answer), "system:apiserver:hello") {
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(conn, "GET /apis/wardle.example.com/v1/namespaces/default/flunders/a/exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	in := bufio.NewReader(conn)
+	status, err := in.ReadString('\n')
+	if err != nil || !strings.HasPrefix(status, "HTTP/1.1 101") {
+		t.Fatalf("upgrade: %q %v", status, err)
+	}
+	fmt.Fprint(conn, "hello") // a client speaks when it has been answered
+	answer, err := io.ReadAll(in)
+	if err != nil || !strings.HasSuffix(string(answer), "system:apiserver:hello") {
 		t.Errorf("upgrade: %q %v", answer, err)
 	}
 
