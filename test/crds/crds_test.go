@@ -70,7 +70,7 @@ func server(t *testing.T) http.Handler {
 	}
 	edge := http.NewServeMux()
 	edge.Handle("/openapi/", openapi.New(openapi.Live(live)))
-	edge.Handle("/apis/", discovery.New(live, ""))
+	edge.Handle("/apis/", discovery.New(live, "", nil))
 	s, err := apiserver.New(apiserver.Config{Store: st, Live: live, Committed: r.Committed(), Admission: []admission.Plugin{r}, Extra: edge})
 	if err != nil {
 		t.Fatal(err)
