@@ -267,6 +267,10 @@ func (c *Control) Run(ctx context.Context) error {
 	if err := c.bootstrap(ctx); err != nil {
 		return fmt.Errorf("control: first objects: %w", err)
 	}
+	changed := c.live.Changes()
+	if err := c.register(ctx, true); err != nil {
+		return fmt.Errorf("control: APIServices of local groups: %w", err)
+	}
 	close(c.booted)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -280,7 +284,7 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 	part("definitions", func(ctx context.Context) error { return c.custom.Run(ctx, c.Server, systemUser) })
 	part("aggregation", func(ctx context.Context) error { return c.others.Run(ctx, c.Server, systemUser) })
-	part("APIServices", c.registerGroups)
+	part("APIServices", func(ctx context.Context) error { return c.registerGroups(ctx, changed) })
 	part("events", func(ctx context.Context) error { c.recorder.Run(ctx); return nil })
 	if !c.cfg.WithoutControllers {
 		part("controllers", func(ctx context.Context) error {

@@ -50,16 +50,10 @@ func (c *Control) trust(ctx context.Context, api client.Client) error {
 // together is how long more changes of what is served are waited for before APIServices are written.
 const together = 100 * time.Millisecond
 
-// registerGroups keeps an APIService for each group version that is served here: those that are built in are made when they are missing at the start, those of
-// definitions are there as long as the definitions. One commit makes a hundred.
-func (c *Control) registerGroups(ctx context.Context) error {
-	first := true
+// registerGroups keeps an APIService for each group version that definitions serve here, as long as they do. (Those of the built-in ones are made at the start, when they
+// are missing.) One commit makes a hundred. changed is closed with the next change of what is served.
+func (c *Control) registerGroups(ctx context.Context, changed <-chan struct{}) error {
 	for {
-		changed := c.live.Changes()
-		if err := c.register(ctx, first); err != nil && ctx.Err() == nil {
-			c.cfg.Logger.Warn("the APIServices of local groups could not be written", "error", err)
-		}
-		first = false
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -70,6 +64,10 @@ func (c *Control) registerGroups(ctx context.Context) error {
 		case <-time.After(together):
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		changed = c.live.Changes()
+		if err := c.register(ctx, false); err != nil && ctx.Err() == nil {
+			c.cfg.Logger.Warn("the APIServices of local groups could not be written", "error", err)
 		}
 	}
 }
