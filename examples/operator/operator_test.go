@@ -53,15 +53,15 @@ func TestOnEnvtest(t *testing.T) {
 
 func testOperator(t *testing.T, env *envtest.Environment) {
 	began := time.Now()
-	cfg, err := env.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
+	t.Cleanup(func() { // also when it did not start as a whole
 		if err := env.Stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 	})
+	cfg, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("API server with the operator's kind after %s", time.Since(began).Round(time.Millisecond))
 	c := runOperator(t, cfg)
 	ctx := t.Context()
